@@ -1,0 +1,1 @@
+"""Character data sets: pictures with captions, as one value."""

@@ -1,0 +1,118 @@
+"""A data set from a folder: every picture, in the order of their names, with the caption in the .txt beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from . import images
+from .records import Dataset, Origin, Sample
+
+
+class FolderError(ValueError):
+    """A folder that cannot be loaded; the message says what was found, what was expected, and what to do."""
+
+
+def load(folder: Path, name: str, default_caption: str = "") -> Dataset:
+    """Every picture of `folder` (not of folders below it), sorted as people count (2 before 10).
+
+    A caption is the UTF-8 text beside the picture (`01.txt` for `01.png`), else `default_caption`.
+    Raises FolderError for a folder that is missing or holds no picture, and names every picture that cannot be
+    read or has no caption.
+    """
+    files = picture_files(folder, name)
+    broken: list[str] = []
+    uncaptioned: list[str] = []
+    samples = []
+    for file in files:
+        try:
+            sample = _sample(file, name, default_caption)
+        except (images.UnreadableImage, OSError) as error:
+            broken.append(f"{name}/{file.name}: {error}")
+            continue
+        if not sample.caption:
+            uncaptioned.append(file.name)
+        samples.append(sample)
+    if broken:
+        raise FolderError(
+            f"{len(broken)} of {len(files)} pictures could not be read ({_first(broken)}). Replace or remove them."
+        )
+    if uncaptioned:
+        raise FolderError(
+            f"{len(uncaptioned)} of {len(files)} pictures in '{name}' have no caption ({_first(uncaptioned)}). Write a "
+            ".txt beside each, or fill in 'default caption'."
+        )
+    return Dataset(name, tuple(samples))
+
+
+def picture_files(folder: Path, name: str) -> list[Path]:
+    """The folder's pictures in order. Raises FolderError where it is missing or has none."""
+    if not folder.is_dir():
+        raise FolderError(f"there is no folder '{name}' in ComfyUI's input folder. Put the pictures in input/{name}/.")
+    files = [file for file in folder.iterdir() if file.suffix.lower() in images.SUFFIXES and file.name[0] != "."]
+    if not files:
+        raise FolderError(
+            f"folder '{name}' holds no picture ({len(list(folder.iterdir()))} other files). Put {_suffixes()} files in it."
+        )
+    return sorted(files, key=lambda file: _natural(file.name))
+
+
+def fingerprint(folder: Path) -> str:
+    """Changes when a file of the folder comes, goes or is edited; cheap (no file is opened)."""
+    digest = hashlib.sha256()
+    if folder.is_dir():
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            status = entry.stat()
+            digest.update(f"{entry.name} {status.st_size} {status.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def with_pictures(root: Path, depth: int = 3) -> list[str]:
+    """Names of the folders below `root` that hold a picture, for a drop-down; links are not followed."""
+    found = []
+    for path, folders, files in os.walk(root):
+        name = Path(path).relative_to(root)
+        folders[:] = sorted(folder for folder in folders if folder[0] != ".") if len(name.parts) < depth else []
+        if name.parts and any(Path(file).suffix.lower() in images.SUFFIXES for file in files):
+            found.append(name.as_posix())
+    return sorted(found, key=_natural)
+
+
+def _sample(file: Path, folder_name: str, default_caption: str) -> Sample:
+    data = file.read_bytes()
+    image = images.decode(data)
+    return Sample(
+        name=file.stem,
+        image=file,
+        size=image.size,
+        caption=_caption(file.with_suffix(".txt"), folder_name) or default_caption.strip(),
+        origin=Origin(source=f"{folder_name}/{file.name}", sha256=hashlib.sha256(data).hexdigest()),
+    )
+
+
+def _caption(file: Path, folder_name: str) -> str:
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise FolderError(
+            f"caption {folder_name}/{file.name} is not UTF-8 text (byte 0x{error.object[error.start]:02X} at position "
+            f"{error.start}). Save it as UTF-8."
+        ) from error
+    return " ".join(text.split())
+
+
+def _natural(name: str) -> tuple[list, str]:
+    parts = re.split(r"(\d+)", name)  # text and numbers in turn, so like is compared with like
+    return [int(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], name
+
+
+def _first(items: list[str]) -> str:
+    return "; ".join(items[:3]) + ("; …" if len(items) > 3 else "")
+
+
+def _suffixes() -> str:
+    return ", ".join(sorted(images.SUFFIXES))

@@ -1,0 +1,61 @@
+"""Pictures from files: upright, RGB, whole."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+
+
+class UnreadableImage(ValueError):
+    """A file that holds no whole picture; the message says what is wrong with it."""
+
+
+def decode(data: bytes) -> Image.Image:
+    """The picture in `data`, turned upright by its EXIF orientation, RGB; transparency on white.
+
+    Raises UnreadableImage for anything but one whole picture.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"not a picture, {len(data)} bytes") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage("far too many pixels") from error
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise for broken files
+        raise UnreadableImage(f"damaged or cut off after {len(data)} bytes: {error}") from error
+    return _on_white(upright)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def pixels(image: Image.Image) -> Tensor:
+    """B=1,H,W,3 float32 in 0..1, as ComfyUI's IMAGE."""
+    return torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)[None]
+
+
+def read(image: Path | Tensor, sha256: str) -> Tensor:
+    """A sample's picture as B=1,H,W,3. Raises UnreadableImage where the file is not the one that was loaded."""
+    if isinstance(image, Tensor):
+        return image
+    try:
+        data = image.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(f"{image.name} cannot be read any more: {error.strerror}. Queue again.") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise UnreadableImage(f"{image.name} was changed after the data set was loaded. Queue again.")
+    return pixels(decode(data))

@@ -1,0 +1,48 @@
+"""The values that cross rooms: a picture with what is known of it, and an ordered set of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a picture comes from. source: a name below ComfyUI's input folder; sha256: of the file's bytes."""
+
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture of a data set.
+
+    name: unique in its data set. image: a file, or a tensor B=1,H,W,3 float32 in 0..1 (sRGB).
+    size: width, height in pixels, upright.
+    """
+
+    name: str
+    image: Path | Tensor
+    size: tuple[int, int]
+    caption: str
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An ordered set of samples. Operations on it return a new one."""
+
+    name: str
+    samples: tuple[Sample, ...]
+
+    @property
+    def hash(self) -> str:
+        """sha256 over every picture's bytes and caption, in order."""
+        digest = hashlib.sha256()
+        for sample in self.samples:
+            digest.update(f"{sample.origin.sha256} {sample.caption}\0".encode())
+        return digest.hexdigest()

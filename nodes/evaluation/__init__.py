@@ -1,0 +1,1 @@
+"""How a run went, and how well the character is met."""

@@ -1,0 +1,26 @@
+"""The extension: one ordered list of every node."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .dataset.nodes import LoadDataset
+from .evaluation.nodes import LossChart
+from .sampling.nodes import ContactSheet
+from .training.nodes import SaveLora, TrainConfigNode, TrainLora
+
+NODES: list[type[io.ComfyNode]] = [
+    LoadDataset,
+    TrainConfigNode,
+    TrainLora,
+    SaveLora,
+    ContactSheet,
+    LossChart,
+]
+
+
+class Isengard(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES
+
+
+async def comfy_entrypoint() -> Isengard:
+    return Isengard()

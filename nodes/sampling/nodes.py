@@ -1,0 +1,110 @@
+"""The sampling room's door to ComfyUI."""
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import numpy as np
+import torch
+from comfy_api.latest import io, ui
+from PIL import Image
+
+from ..dataset import images
+from . import sheet
+
+
+class ContactSheet(io.ComfyNode):
+    """The same prompts and seeds before and after, side by side."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="IsengardContactSheet",
+            display_name="Contact Sheet",
+            category="Isengard/sampling",
+            description="Sample every prompt with every seed, with the base model and with the trained one, and lay the "
+            "pictures out with labels. Each picture is what KSampler gives for its seed.",
+            is_output_node=True,
+            inputs=[
+                io.Model.Input("before", tooltip="The model without the LoRA."),
+                io.Model.Input("after", tooltip="The model with the LoRA."),
+                io.Clip.Input("clip"),
+                io.Vae.Input("vae"),
+                io.String.Input("prompts", multiline=True, default="", tooltip="One prompt a line."),
+                io.String.Input("negative", multiline=True, default="", tooltip="The negative prompt of all."),
+                io.String.Input("title", default="Before and after", tooltip="Written above the sheet."),
+                io.Int.Input("seed", default=0, min=0, max=2**63 - 1, control_after_generate=False),
+                io.Int.Input("seeds", default=3, min=1, max=16, tooltip="Pictures a prompt: seed, seed + 1, …"),
+                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
+                io.Float.Input("cfg", default=5.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance."),
+                io.Combo.Input("sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler"),
+                io.Combo.Input("scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="normal"),
+                io.Int.Input("width", default=512, min=64, max=8192, step=8),
+                io.Int.Input("height", default=512, min=64, max=8192, step=8),
+                io.String.Input("filename_prefix", default="isengard/sheet", tooltip="Below ComfyUI's output folder."),
+            ],
+            outputs=[io.Image.Output(display_name="sheet")],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+        )
+
+    @classmethod
+    def execute(cls, before, after, clip, vae, prompts, negative, title, seed, seeds, filename_prefix, **settings):
+        lines = [line.strip() for line in prompts.splitlines() if line.strip()]
+        if not lines:
+            raise ValueError("there is no prompt to sample. Write one prompt a line into 'prompts'.")
+        drawn = _sample_all({"before": before, "after": after}, clip, vae, lines, negative, seed, seeds, settings)
+        groups = [
+            sheet.Group(line, tuple((row, tuple(drawn[row, line, place] for place in range(seeds))) for row in ROWS))
+            for line in lines
+        ]
+        picture = sheet.draw(title, [f"seed {seed + place}" for place in range(seeds)], groups)
+        image = images.pixels(picture)
+        return io.NodeOutput(image, ui=ui.ImageSaveHelper.get_save_images_ui(image, filename_prefix, cls))
+
+
+ROWS = ("before", "after")
+
+
+def _sample_all(models, clip, vae, prompts, negative, seed, seeds, settings) -> dict[tuple, Image.Image]:
+    """A picture for each model, prompt and seed; model by model, so that each is loaded once."""
+    bar = comfy.utils.ProgressBar(len(models) * len(prompts) * seeds * settings["steps"])
+    bad = _encode(clip, negative)
+    good = {prompt: _encode(clip, prompt) for prompt in prompts}
+    latents = {}
+    for row, model in models.items():
+        for prompt in prompts:
+            for place in range(seeds):
+                latents[row, prompt, place] = _sample(model, good[prompt], bad, seed + place, bar, **settings)
+    return {key: _decode(vae, latent) for key, latent in latents.items()}
+
+
+def _encode(clip, text: str):
+    return clip.encode_from_tokens_scheduled(clip.tokenize(text))
+
+
+def _sample(model, positive, negative, seed, bar, *, steps, cfg, sampler_name, scheduler, width, height):
+    """One latent, drawn as core's EmptyLatentImage and KSampler draw it."""
+    empty = torch.zeros([1, 4, height // 8, width // 8], device=comfy.model_management.intermediate_device())
+    latent = comfy.sample.fix_empty_latent_channels(model, empty)
+    noise = comfy.sample.prepare_noise(latent, seed)
+    return comfy.sample.sample(
+        model,
+        noise,
+        steps,
+        cfg,
+        sampler_name,
+        scheduler,
+        positive,
+        negative,
+        latent,
+        callback=lambda step, x0, x, total: bar.update(1),
+        disable_pbar=True,
+        seed=seed,
+    )
+
+
+def _decode(vae, latent) -> Image.Image:
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    pixels = vae.decode(latent)
+    pixels = pixels.reshape((-1, *pixels.shape[-3:]))[0]  # a video VAE gives B,T,H,W,C
+    return Image.fromarray((pixels.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy().astype(np.uint8))

@@ -1,0 +1,52 @@
+"""What a training run shows while it runs: a progress bar, and its loss as events for the node and for scripts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ...trainers.run import Progress
+
+EVENT = "isengard.train"
+_INTERVAL = 0.2  # seconds between two events: a fast model makes hundreds of steps a second
+
+Send = Callable[[str, dict], None]
+
+
+@dataclass
+class Live:
+    """The report callback of a run: looks for an interrupt, moves the bar, sends events.
+
+    check: raises where the person asked to stop. bar: ComfyUI's progress bar. send: an event to all clients.
+    Events carry every step since the last one, so a chart misses none.
+    """
+
+    node_id: str
+    check: Callable[[], None]
+    bar: Callable[[int], None]
+    send: Send
+    _waiting: list[Progress] = field(default_factory=list)
+    _sent_at: float = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        self.bar(progress.step)
+        self._waiting.append(progress)
+        last = progress.step == progress.steps
+        if last or time.monotonic() - self._sent_at >= _INTERVAL:
+            self.send(EVENT, message(self.node_id, self._waiting))
+            self._waiting, self._sent_at = [], time.monotonic()
+        self.check()
+
+
+def message(node_id: str, progress: list[Progress]) -> dict:
+    """The event: the node, the step now, and the losses since the event before."""
+    now = progress[-1]
+    return {
+        "node": node_id,
+        "step": now.step,
+        "steps": now.steps,
+        "losses": [[entry.step, round(entry.loss, 6)] for entry in progress],
+        "learning_rate": now.learning_rate,
+        "seconds_per_step": round(sum(entry.seconds for entry in progress) / len(progress), 4),
+    }

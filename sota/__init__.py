@@ -1,0 +1,1 @@
+"""Models that the pack knows, and the sample character that ships with it."""

@@ -1,0 +1,118 @@
+"""A ComfyUI server process with this checkout in its custom_nodes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from .installation import PACK, Installation, installation
+
+_FOLDERS = ("custom_nodes", "models/checkpoints", "models/loras", "input", "output", "user", "temp")
+_BOOT_SECONDS = 180.0
+_END_SECONDS = 20.0
+
+
+class Server:
+    """Boots on entering, ends on leaving. `url` answers once it is entered; `log()` is all it printed.
+
+    base: ComfyUI's base directory with the folders it wants; a temporary one, removed at the end, where none is
+    given. pack_name: the name of this checkout in custom_nodes; None leaves the pack out (a bare ComfyUI).
+    """
+
+    def __init__(self, base: Path | None = None, pack_name: str | None = "isengard", comfyui: Installation | None = None):
+        self._owned = base is None
+        self.base = Path(base or tempfile.mkdtemp(prefix="isengard-comfyui-"))
+        self.comfyui = comfyui or installation()
+        self._pack_name = pack_name
+        self._process: subprocess.Popen | None = None
+        self.url = ""
+
+    def __enter__(self) -> Server:
+        try:
+            _prepare(self.base, self._pack_name)
+            self._start()
+            self._wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT if os.name != "nt" else signal.SIGTERM)
+            try:
+                self._process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._owned:
+            shutil.rmtree(self.base, ignore_errors=True)
+
+    def log(self) -> str:
+        return (self.base / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def _start(self) -> None:
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        command = [
+            self.comfyui.python, str(Path(__file__).with_name("boot.py")), str(self.comfyui.path),
+            "--listen", "127.0.0.1", "--port", str(port),
+            "--base-directory", str(self.base),
+            "--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}",
+            "--disable-auto-launch", "--preview-method", "none",
+            *_device_arguments(self.comfyui.python),
+        ]  # fmt: skip
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
+        with open(self.base / "server.log", "wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+    def _wait(self) -> None:
+        end = time.monotonic() + _BOOT_SECONDS
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"ComfyUI ended with code {self._process.returncode}:\n{self.log()[-4000:]}")
+            try:
+                urllib.request.urlopen(f"{self.url}/system_stats", timeout=5).close()
+                return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.2)
+        raise RuntimeError(f"ComfyUI did not answer within {_BOOT_SECONDS:.0f} s:\n{self.log()[-4000:]}")
+
+
+def _prepare(base: Path, pack_name: str | None) -> None:
+    for folder in _FOLDERS:
+        (base / folder).mkdir(parents=True, exist_ok=True)
+    if pack_name:
+        link = base / "custom_nodes" / pack_name
+        if not link.exists():
+            link.symlink_to(PACK, target_is_directory=True)
+
+
+def _device_arguments(python: str) -> list[str]:
+    code = "import torch; print(torch.cuda.is_available() or torch.backends.mps.is_available())"
+    has_gpu = subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip() == "True"
+    return [] if has_gpu else ["--cpu"]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+if __name__ == "__main__":  # a ComfyUI with the pack to try things in by hand: python -m comfyui.server [BASE]
+    with Server(Path(sys.argv[1]) if len(sys.argv) > 1 else None) as server:
+        print(f"ComfyUI {server.comfyui.version} with Isengard at {server.url} (Ctrl-C ends it)", flush=True)
+        try:
+            server._process.wait()
+        except KeyboardInterrupt:
+            pass

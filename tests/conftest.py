@@ -1,0 +1,23 @@
+"""Fixtures of all tests. The pack is imported as the package `isengard`, as ComfyUI would under that folder name."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _register_pack() -> None:
+    spec = importlib.util.spec_from_file_location("isengard", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["isengard"] = module
+    spec.loader.exec_module(module)
+
+
+_register_pack()
+
+from isengard.tests.comfyui import base_models, fixtures  # noqa: E402

@@ -1,0 +1,1 @@
+"""Training of adapters on frozen diffusion models, in plain torch and peft. Knows nothing of nodes."""

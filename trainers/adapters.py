@@ -1,0 +1,111 @@
+"""peft's adapters on a frozen network: which layers get one, how they are put on and taken off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from .config import TrainConfig
+from .errors import TrainingError
+
+ADAPTER = "default"
+
+# Names of path elements, over the families that ComfyUI can load (diffusers-like, UNet, MMDiT, Flux, Lumina, Wan).
+_ATTENTION = ("attn", "attn1", "attn2", "attention", "self_attn", "cross_attn", "img_attn", "txt_attn", "self_attention")
+_MLP = ("mlp", "ff", "ffn", "feed_forward", "img_mlp", "txt_mlp", "mlp_x", "mlp_c")
+_FUSED = ("linear1", "linear2")  # Flux's single blocks: attention and MLP in one matrix
+
+
+class LowRank(NamedTuple):
+    """The trained product of one layer: delta weight = alpha / rank * up @ down."""
+
+    down: Tensor  # rank, in
+    up: Tensor  # out, rank
+    alpha: float
+
+
+def target_layers(network: nn.Module, targets: str) -> list[str]:
+    """Paths of the linear layers that get an adapter, in the network's own order.
+
+    targets: "attention", "attention_mlp" or "all_linear". Raises TrainingError where the network has none of them.
+    """
+    linear = [path for path, module in network.named_modules() if path and isinstance(module, nn.Linear)]
+    chosen = [path for path in linear if _is_target(path.split("."), targets)]
+    if not chosen:
+        raise TrainingError(
+            f"no layer to train: {type(network).__name__} has {len(linear)} linear layers and none of them is "
+            f"'{targets}'. Set targets to 'all_linear'."
+        )
+    return chosen
+
+
+def _is_target(elements: list[str], targets: str) -> bool:
+    if targets == "all_linear":
+        return True
+    wanted = {*_ATTENTION, *_FUSED} if targets == "attention" else {*_ATTENTION, *_MLP, *_FUSED}
+    return not wanted.isdisjoint(elements)
+
+
+@contextmanager
+def attached(network: nn.Module, config: TrainConfig) -> Iterator[dict[str, LoraLayer]]:
+    """Put peft LoRA layers around the target layers of `network`; take them off again whatever happens.
+
+    Gives the layers by path. Adapter weights are float32 on the device of the layer they sit on; `down` is drawn
+    from the config's seed (Kaiming uniform) and `up` is zero, so the network starts as it was. The frozen weights
+    are never written.
+    """
+    paths = target_layers(network, config.targets)
+    lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=_exactly(paths), bias="none")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            inject_adapter_in_model(lora, network, adapter_name=ADAPTER)
+        layers = {path: network.get_submodule(path) for path in paths}
+        for layer in layers.values():
+            _keep_in_float32(layer)
+        yield layers
+    finally:
+        _detach(network)
+
+
+def _exactly(paths: list[str]) -> str:
+    """A pattern for peft that matches these paths and no others (a list would match by suffix)."""
+    return "|".join(path.replace(".", r"\.") for path in paths)
+
+
+def _keep_in_float32(layer: LoraLayer) -> None:
+    for side in (layer.lora_A, layer.lora_B):
+        side[ADAPTER].float()
+    layer.lora_A[ADAPTER].weight.requires_grad_(True)
+    layer.lora_B[ADAPTER].weight.requires_grad_(True)
+
+
+def _detach(network: nn.Module) -> None:
+    for path, module in list(network.named_modules()):
+        if isinstance(module, LoraLayer):
+            parent, _, name = path.rpartition(".")
+            setattr(network.get_submodule(parent), name, module.base_layer)
+    network.__dict__.pop("peft_config", None)
+
+
+def parameters(layers: dict[str, LoraLayer]) -> list[nn.Parameter]:
+    """The trained parameters, in the order of the layers: down, up, down, up, ..."""
+    return [side[ADAPTER].weight for layer in layers.values() for side in (layer.lora_A, layer.lora_B)]
+
+
+def low_rank(layers: dict[str, LoraLayer], alpha: float) -> dict[str, LowRank]:
+    """A copy of the trained weights by layer path, float32 on the CPU."""
+    return {
+        path: LowRank(
+            down=layer.lora_A[ADAPTER].weight.detach().cpu().clone(),
+            up=layer.lora_B[ADAPTER].weight.detach().cpu().clone(),
+            alpha=alpha,
+        )
+        for path, layer in layers.items()
+    }

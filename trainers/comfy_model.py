@@ -1,0 +1,217 @@
+"""ComfyUI's model, VAE and text encoder as the trainer uses them. The only file in trainers/ that imports comfy."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import comfy.lora
+import comfy.model_management
+import comfy.model_sampling
+import comfy.samplers
+import comfy.sampler_helpers
+import comfy.sd
+import torch
+from torch import Tensor, nn
+
+from .errors import TrainingError
+
+# Class names in comfy.model_sampling; a newer ComfyUI has more than an older one, and an unknown one still trains.
+_PREDICTIONS = {
+    "EPS": "eps",
+    "V_PREDICTION": "v",
+    "V_PREDICTION_DDPM": "v",
+    "EDM": "edm",
+    "CONST": "flow",
+    "COSMOS_RFLOW": "flow",
+    "X0": "x0",
+}
+_NOT_TRAINABLE = ("IMG_TO_IMG", "IMG_TO_IMG_FLOW")  # they answer in one step: there is no noise to predict
+
+
+class ComfyBase:
+    """A loaded ComfyUI MODEL as the training loop's frozen base (see `loop.Base`). Made by `opened`."""
+
+    def __init__(self, patcher):
+        self._model = patcher.model
+        self._conditions: dict[tuple, dict] = {}
+        self.network: nn.Module = patcher.model.diffusion_model
+        self.sampling = patcher.model.model_sampling
+        self.device: torch.device = patcher.load_device
+
+    def sigmas(self, positions: Tensor) -> Tensor:
+        """Noise levels at positions 0 to 1: whole timesteps of a discrete schedule, sigma itself for flow."""
+        if isinstance(self.sampling, comfy.model_sampling.CONST):
+            return positions
+        if isinstance(self.sampling, comfy.model_sampling.ModelSamplingDiscrete):
+            sigmas = self.sampling.sigmas.cpu().double()
+            return sigmas[(positions * len(sigmas)).long().clamp(0, len(sigmas) - 1)]
+        levels = [self.sampling.percent_to_sigma(1.0 - position) for position in positions.tolist()]
+        return torch.tensor([float(level) for level in levels], dtype=torch.float64)
+
+    def predict(self, x: Tensor, sigma: Tensor, conditions: Sequence[Any]) -> Tensor:
+        """The network's raw output, through ComfyUI's own `apply_model` (scaling, dtypes, extra conditions)."""
+        batch = comfy.samplers.cond_cat([self._model_conds(condition, x) for condition in conditions])
+        with _raw_output(self.sampling):
+            return self._model.apply_model(x, sigma, **batch)
+
+    def _model_conds(self, conditioning, x: Tensor) -> dict:
+        """What the model makes of one CONDITIONING for a latent of x's size: ComfyUI's COND values, made once."""
+        key = (id(conditioning), x.shape[1:])
+        if key not in self._conditions:
+            converted = comfy.sampler_helpers.convert_cond(conditioning)
+            one = x[:1].detach()
+            encoded = comfy.samplers.encode_model_conds(
+                self._model.extra_conds, converted, one, self.device, "positive", latent_image=torch.zeros_like(one)
+            )
+            conds = encoded[0]["model_conds"]
+            self._conditions[key] = {
+                name: cond.process_cond(batch_size=1, device=self.device, area=None) for name, cond in conds.items()
+            }
+        return self._conditions[key]
+
+
+@contextmanager
+def opened(patcher) -> Iterator[ComfyBase]:
+    """Load a MODEL whole, ready for a backward pass through it; other models leave the device.
+
+    ComfyUI loads weights under inference mode, and autograd refuses to save such tensors. They are replaced one by
+    one by ordinary tensors of the same values, so there is never a second copy of the model. What is switched for
+    training is switched back at the end, whatever happens.
+    """
+    with torch.inference_mode(False):
+        comfy.model_management.load_models_gpu([patcher], memory_required=1e20, force_full_load=True)
+        _make_ordinary(patcher.model)
+        with _frozen(patcher.model), _training():
+            yield ComfyBase(patcher)
+
+
+def prediction_type(patcher) -> str:
+    """ "eps", "v", "edm", "flow" or "x0". Raises TrainingError for a model that has no noise to predict."""
+    classes = [cls.__name__ for cls in type(patcher.get_model_object("model_sampling")).__mro__]
+    unfit = [name for name in classes if name in _NOT_TRAINABLE]
+    if unfit:
+        raise TrainingError(f"this model maps a picture to a picture ({unfit[0]}) and cannot be trained on a character.")
+    return next((_PREDICTIONS[name] for name in classes if name in _PREDICTIONS), classes[0])
+
+
+def encode_pictures(vae, patcher, pictures: Sequence[Tensor]) -> list[Tensor]:
+    """Latents in the model's own space (after `process_latent_in`): H,W,3 in 0..1 -> C,h,w float32 on the CPU."""
+    latents = []
+    for pixels in pictures:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        latent = patcher.model.process_latent_in(vae.encode(pixels[None])).float().cpu()
+        with torch.inference_mode(False):
+            latents.append(latent[0].clone())
+    return latents
+
+
+def encode_captions(clip, captions: Sequence[str]) -> dict[str, list]:
+    """CONDITIONING of every distinct caption."""
+    encoded = {}
+    for caption in dict.fromkeys(captions):
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        encoded[caption] = _ordinary_copy(clip.encode_from_tokens_scheduled(clip.tokenize(caption)))
+    return encoded
+
+
+def fingerprint(patcher) -> str:
+    """A sha256 that tells base models apart: every weight's name, type, shape and up to 1024 of its values.
+
+    Whole files of 20 GB would take longer to hash than a short run takes to train. Patches (a LoRA loaded before)
+    count through their own identity.
+    """
+    digest = hashlib.sha256()
+    for name, weight in sorted(patcher.model.diffusion_model.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        flat = weight.detach().flatten()
+        digest.update(flat[:: max(1, len(flat) // 1024)].float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def lora_names(patcher) -> dict[str, str]:
+    """The kohya name (`lora_unet_...`) of every weight, by path in the diffusion model.
+
+    Taken from ComfyUI's own key map, so what is written is what it reads. Where it knows two names for a weight
+    (UNets: ComfyUI's path and diffusers'), the one that is not the path is diffusers', which other programs read.
+    """
+    names: dict[str, str] = {}
+    for name, target in comfy.lora.model_lora_keys_unet(patcher.model, {}).items():
+        if not (name.startswith("lora_unet_") and isinstance(target, str)):
+            continue
+        path = target.removeprefix("diffusion_model.").removesuffix(".weight")
+        if path not in names or name != "lora_unet_" + path.replace(".", "_"):
+            names[path] = name
+    return names
+
+
+def with_lora(patcher, lora: Mapping[str, Tensor]):
+    """The MODEL with a LoRA at full strength, as LoraLoaderModelOnly would give it."""
+    patched, _ = comfy.sd.load_lora_for_models(patcher, None, dict(lora), 1.0, 0.0)
+    return patched
+
+
+@contextmanager
+def _raw_output(sampling) -> Iterator[None]:
+    """Let `apply_model` end with the network's output: its last line turns that into the denoised latent."""
+    sampling.calculate_denoised = lambda sigma, model_output, model_input: model_output
+    try:
+        yield
+    finally:
+        del sampling.calculate_denoised
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def _training() -> Iterator[None]:
+    """Keep ComfyUI (newer than 0.3.75) from using fused kernels that have no backward."""
+    management = comfy.model_management
+    before = getattr(management, "in_training", None)
+    management.in_training = True
+    try:
+        yield
+    finally:
+        management.in_training = before
+
+
+def _make_ordinary(model: nn.Module) -> None:
+    """Replace inference tensors by ordinary ones of the same values, one at a time; shared ones stay shared."""
+    replaced: dict[int, Tensor] = {}
+    for module in model.modules():
+        for store in (module._parameters, module._buffers):
+            for name, tensor in store.items():
+                if tensor is not None and tensor.is_inference():
+                    if id(tensor) not in replaced:
+                        replaced[id(tensor)] = _ordinary(tensor)
+                    store[name] = replaced[id(tensor)]
+
+
+def _ordinary(tensor: Tensor) -> Tensor:
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(tensor.detach().clone(), requires_grad=False)
+    return tensor.clone()
+
+
+def _ordinary_copy(value):
+    """A CONDITIONING with every tensor copied out of inference mode."""
+    if isinstance(value, Tensor):
+        with torch.inference_mode(False):
+            return value.clone()
+    if isinstance(value, dict):
+        return {key: _ordinary_copy(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_ordinary_copy(item) for item in value)
+    return value

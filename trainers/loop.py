@@ -1,0 +1,162 @@
+"""The training loop: set up, step, report.
+
+Every random draw of step k comes from (seed, k) alone, so no generator has to be saved to go on later, and the
+order of events inside a step changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import adapters, objective, optimizers
+from .adapters import LowRank
+from .config import TrainConfig
+from .errors import TrainingError
+from .run import Progress
+from .timesteps import draw_positions
+
+
+class Base(Protocol):
+    """A frozen diffusion model as the loop sees it; `comfy_model.ComfyBase` is one."""
+
+    network: nn.Module  # adapters go on its layers
+    sampling: objective.Sampling
+    device: torch.device
+
+    def sigmas(self, positions: Tensor) -> Tensor:
+        """Noise levels at positions 0 (clean) to 1 (noise) of the model's schedule: B -> B."""
+
+    def predict(self, x: Tensor, sigma: Tensor, conditions: Sequence[Any]) -> Tensor:
+        """The network's own output for noisy latents x (B,C,H,W) at sigma (B), with one condition a picture."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture, encoded: latent C,H,W in the model's latent space, and its text condition."""
+
+    name: str
+    latent: Tensor
+    condition: Any
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The adapters after the last step, and the numbers of every step."""
+
+    layers: dict[str, LowRank]
+    metrics: tuple[Progress, ...]
+
+
+Report = Callable[[Progress], None]
+
+
+def train(base: Base, examples: Sequence[Example], config: TrainConfig, report: Report) -> Trained:
+    """Train LoRA adapters on `base`, which is left as it was found.
+
+    report: called after every step; what it raises ends the training and passes through.
+    Raises TrainingError for examples or a loss that are not finite.
+    """
+    check_examples(examples)
+    metrics = []
+    with torch.inference_mode(False), torch.enable_grad(), adapters.attached(base.network, config) as layers:
+        parameters = adapters.parameters(layers)
+        optimizer = optimizers.adamw(parameters, config)
+        schedule = optimizers.schedule(optimizer, config)
+
+        for step in range(config.steps):
+            started = time.perf_counter()
+            batch = draw_batch(examples, config, step)
+            loss = batch_loss(base, batch, config, step)
+            check_loss(loss, batch, step)
+
+            loss.backward()
+            clip_gradients(parameters, config.max_grad_norm, batch, step)
+            learning_rate = schedule.get_last_lr()[0]
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad(set_to_none=True)
+
+            seconds = time.perf_counter() - started
+            metrics.append(Progress(step + 1, config.steps, loss.item(), learning_rate, seconds))
+            report(metrics[-1])
+
+        return Trained(adapters.low_rank(layers, config.alpha), tuple(metrics))
+
+
+def draw_batch(examples: Sequence[Example], config: TrainConfig, step: int) -> list[Example]:
+    """The pictures of one step. Each epoch goes through all of them once, in an order of its own."""
+    first = step * config.batch_size
+    return [examples[index] for index in _order(len(examples), config.seed, first, config.batch_size)]
+
+
+def _order(count: int, seed: int, first: int, length: int) -> Iterator[int]:
+    for position in range(first, first + length):
+        epoch, place = divmod(position, count)
+        yield int(np.random.default_rng([seed, epoch]).permutation(count)[place])
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The source of every random number of one step, on the CPU so that all devices draw alike."""
+    state = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]) & (2**63 - 1))
+
+
+def batch_loss(base: Base, batch: Sequence[Example], config: TrainConfig, step: int) -> Tensor:
+    """The native loss of one batch at freshly drawn noise and timesteps: a scalar."""
+    generator = step_generator(config.seed, step)
+    latent = torch.stack([example.latent for example in batch])
+    noise = torch.randn(latent.shape, generator=generator)
+    sigma = base.sigmas(draw_positions(config.timestep_sampling, len(batch), generator))
+
+    target = objective.native_target(base.sampling, sigma, noise, latent)
+    x = objective.noised(base.sampling, sigma, noise, latent)
+    prediction = base.predict(
+        x.to(base.device, torch.float32),
+        sigma.to(base.device, torch.float32),
+        [example.condition for example in batch],
+    )
+    return objective.mean_squared_error(prediction, target.to(base.device, torch.float32)).mean()
+
+
+def check_examples(examples: Sequence[Example]) -> None:
+    """Raise TrainingError where there is nothing to train on, or a latent holds NaN or infinity."""
+    if not examples:
+        raise TrainingError("the data set is empty: there is no picture to train on. Load a folder with pictures.")
+    broken = [example.name for example in examples if not torch.isfinite(example.latent).all()]
+    if broken:
+        raise TrainingError(
+            f"the VAE gave latents with NaN or infinity for {len(broken)} of {len(examples)} pictures "
+            f"({', '.join(broken[:3])}{', …' if len(broken) > 3 else ''}). Use a VAE that works in the precision it is "
+            "run in (many need float32 or bfloat16: start ComfyUI with --fp32-vae or --bf16-vae)."
+        )
+
+
+def check_loss(loss: Tensor, batch: Sequence[Example], step: int) -> None:
+    """Raise TrainingError where the loss is no number any more."""
+    if not torch.isfinite(loss):
+        raise TrainingError(
+            f"the loss is {loss.item()} at step {step + 1}, on {_names(batch)}. Lower the learning rate, or check the "
+            "base model's precision."
+        )
+
+
+def clip_gradients(parameters: list[nn.Parameter], max_norm: float, batch: Sequence[Example], step: int) -> None:
+    """Scale the gradients down to `max_norm` (0: leave them). Raises TrainingError where they are not finite."""
+    norm = nn.utils.clip_grad_norm_(parameters, max_norm or math.inf)
+    if not torch.isfinite(norm):
+        raise TrainingError(
+            f"the gradient is {norm.item()} at step {step + 1}, on {_names(batch)}. Lower the learning rate, or check "
+            "the base model's precision."
+        )
+
+
+def _names(batch: Sequence[Example]) -> str:
+    return ", ".join(example.name for example in batch)

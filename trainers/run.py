@@ -1,0 +1,40 @@
+"""What a training run leaves behind: its identity, its settings, and its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One optimizer step as it is reported: what a progress bar, a chart and a log need."""
+
+    step: int  # 1 ... steps
+    steps: int
+    loss: float  # native loss, mean over the batch
+    learning_rate: float
+    seconds: float  # of this step alone
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run.
+
+    id: unique, sorts by time.
+    dataset_hash: of every picture's pixels and caption, in order.
+    base_hash: of the base model's weights (see `comfy_model.fingerprint`).
+    prediction: the base's prediction type, "eps", "v", "flow", ...
+    metrics: one entry for each step.
+    ended: "finished".
+    """
+
+    id: str
+    name: str
+    config: TrainConfig
+    dataset_hash: str
+    base_hash: str
+    prediction: str
+    metrics: tuple[Progress, ...]
+    ended: str
