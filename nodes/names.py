@@ -36,7 +36,12 @@ def _checked(name: str, what: str) -> str:
             "no '..' and no absolute path."
         )
     for element in elements:
-        if _FORBIDDEN.search(element) or _DEVICES.fullmatch(element) or element != element.strip() or element[-1] == ".":
+        if (
+            _FORBIDDEN.search(element)
+            or _DEVICES.fullmatch(element)
+            or element != element.strip()
+            or element[-1] == "."
+        ):
             raise BadName(f"{what} '{name}' cannot be a file name on every system ('{element}'). Choose another name.")
     return name
 

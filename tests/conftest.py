@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def _register_pack() -> None:
-    spec = importlib.util.spec_from_file_location("isengard", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    spec = importlib.util.spec_from_file_location(
+        "isengard", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules["isengard"] = module
     spec.loader.exec_module(module)
@@ -20,7 +22,10 @@ def _register_pack() -> None:
 
 _register_pack()
 
+from isengard.tests.comfyui.boot import make_torchvision_importable  # noqa: E402
 from isengard.tests.comfyui.server import Server  # noqa: E402
+
+make_torchvision_importable()  # peft imports transformers, which imports torchvision
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,17 @@ from .errors import TrainingError
 ADAPTER = "default"
 
 # Names of path elements, over the families that ComfyUI can load (diffusers-like, UNet, MMDiT, Flux, Lumina, Wan).
-_ATTENTION = ("attn", "attn1", "attn2", "attention", "self_attn", "cross_attn", "img_attn", "txt_attn", "self_attention")
+_ATTENTION = (
+    "attn",
+    "attn1",
+    "attn2",
+    "attention",
+    "self_attn",
+    "cross_attn",
+    "img_attn",
+    "txt_attn",
+    "self_attention",
+)
 _MLP = ("mlp", "ff", "ffn", "feed_forward", "img_mlp", "txt_mlp", "mlp_x", "mlp_c")
 _FUSED = ("linear1", "linear2")  # Flux's single blocks: attention and MLP in one matrix
 

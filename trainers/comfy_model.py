@@ -10,8 +10,8 @@ from typing import Any
 import comfy.lora
 import comfy.model_management
 import comfy.model_sampling
-import comfy.samplers
 import comfy.sampler_helpers
+import comfy.samplers
 import comfy.sd
 import torch
 from torch import Tensor, nn
@@ -93,7 +93,9 @@ def prediction_type(patcher) -> str:
     classes = [cls.__name__ for cls in type(patcher.get_model_object("model_sampling")).__mro__]
     unfit = [name for name in classes if name in _NOT_TRAINABLE]
     if unfit:
-        raise TrainingError(f"this model maps a picture to a picture ({unfit[0]}) and cannot be trained on a character.")
+        raise TrainingError(
+            f"this model maps a picture to a picture ({unfit[0]}) and cannot be trained on a character."
+        )
     return next((_PREDICTIONS[name] for name in classes if name in _PREDICTIONS), classes[0])
 
 

@@ -18,7 +18,9 @@ from torch import Tensor
 class Sampling(Protocol):
     """The part of ComfyUI's `model_sampling` that the objective uses."""
 
-    def noise_scaling(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, max_denoise: bool = False) -> Tensor: ...
+    def noise_scaling(
+        self, sigma: Tensor, noise: Tensor, latent_image: Tensor, max_denoise: bool = False
+    ) -> Tensor: ...
 
     def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor: ...
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from . import buckets, comfy_model, lora_file, loop
+from . import buckets, comfy_model, loop, lora_file
 from .config import TrainConfig
 from .run import Run
 

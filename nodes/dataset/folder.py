@@ -54,7 +54,8 @@ def picture_files(folder: Path, name: str) -> list[Path]:
     files = [file for file in folder.iterdir() if file.suffix.lower() in images.SUFFIXES and file.name[0] != "."]
     if not files:
         raise FolderError(
-            f"folder '{name}' holds no picture ({len(list(folder.iterdir()))} other files). Put {_suffixes()} files in it."
+            f"folder '{name}' holds no picture ({len(list(folder.iterdir()))} other files). Put {_suffixes()} files "
+            "in it."
         )
     return sorted(files, key=lambda file: _natural(file.name))
 

@@ -22,8 +22,8 @@ class ContactSheet(io.ComfyNode):
             node_id="IsengardContactSheet",
             display_name="Contact Sheet",
             category="Isengard/sampling",
-            description="Sample every prompt with every seed, with the base model and with the trained one, and lay the "
-            "pictures out with labels. Each picture is what KSampler gives for its seed.",
+            description="Sample every prompt with every seed, with the base model and with the trained one, and lay "
+            "the pictures out with labels. Each picture is what KSampler gives for its seed.",
             is_output_node=True,
             inputs=[
                 io.Model.Input("before", tooltip="The model without the LoRA."),

@@ -22,7 +22,7 @@ class NameTorchvisionOperators(importlib.abc.MetaPathFinder):
             sys.meta_path.remove(self)
             self.library = _define(_operators(importlib.metadata.files("torchvision")))
             _KEPT.append(self)
-        return None
+        return
 
 
 _KEPT = []  # a torch Library takes its operators along when it is collected
@@ -42,11 +42,16 @@ def _define(operators: list[str]):
     return library
 
 
-def main() -> None:
-    folder, arguments = sys.argv[1], sys.argv[2:]
+def make_torchvision_importable() -> None:
+    """Where torch is a CPU build and torchvision is not: let `import torchvision` work in this process."""
     version = importlib.metadata.version
     if version("torch").endswith("+cpu") and not version("torchvision").endswith("+cpu"):
         sys.meta_path.insert(0, NameTorchvisionOperators())
+
+
+def main() -> None:
+    folder, arguments = sys.argv[1], sys.argv[2:]
+    make_torchvision_importable()
     script = str(Path(folder) / "main.py")
     sys.path[0] = folder
     sys.argv = [script, *arguments]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from .installation import PACK, Installation, checkpoint, installation
+from .installation import PACK, checkpoint, installation
 
 _FOLDERS = ("custom_nodes", "models/checkpoints", "models/loras", "input", "output", "user", "temp")
 _BOOT_SECONDS = 180.0
@@ -128,7 +129,5 @@ def _free_port() -> int:
 if __name__ == "__main__":  # a ComfyUI with the pack to try things in by hand: python -m comfyui.server [BASE]
     with Server(Path(sys.argv[1]) if len(sys.argv) > 1 else None) as server:
         print(f"ComfyUI {server.comfyui.version} with Isengard at {server.url} (Ctrl-C ends it)", flush=True)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             server.wait()
-        except KeyboardInterrupt:
-            pass

@@ -1,0 +1,46 @@
+# make demo    trains a LoRA of the sample character in a real ComfyUI and shows where its pictures are
+# make test    lint, unit tests, then the tests that boot ComfyUI and a browser
+# make serve   a ComfyUI with this checkout in it, to try things in by hand
+# make check   lint and unit tests alone: seconds
+#
+# COMFYUI_PATH=/path/to/ComfyUI (and COMFYUI_PYTHON=/its/python) use a ComfyUI that is already there.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+READY := .venv/ready
+
+.PHONY: demo test check lint unit integration validate serve clean
+
+demo: $(READY)
+	$(PY) workflows/run.py workflows/api/train_character.json --out build/demo
+
+test: check validate integration
+
+check: lint unit
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+unit: $(READY)
+	$(PY) -m pytest -m "not comfyui"
+
+integration: $(READY)
+	$(PY) -m pytest -m comfyui
+
+validate: $(READY)
+	$(PY) -m comfy_cli --skip-prompt node validate
+
+serve: $(READY)
+	cd tests && ../$(PY) -m comfyui.server
+
+$(READY): requirements.txt tests/requirements.txt tests/requirements-torch.txt
+	@echo "Setting up .venv (once; the download of torch is the largest part) …"
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r tests/requirements-torch.txt
+	$(PY) tests/comfyui/cpu_torch.py
+	@touch $@
+
+clean:
+	rm -rf .venv .cache build out

@@ -1,0 +1,150 @@
+import dataclasses
+from collections import Counter
+
+import pytest
+import torch
+
+from isengard.trainers import loop
+from isengard.trainers.config import TrainConfig
+from isengard.trainers.errors import TrainingError
+
+from .tiny import TinyBase, examples
+
+CONFIG = TrainConfig(steps=30, learning_rate=1e-2, rank=4, alpha=4, batch_size=2, seed=11)
+
+
+def train(config=CONFIG, base=None, pictures=None, report=lambda progress: None):
+    return loop.train(base or TinyBase(), pictures or examples(), config, report)
+
+
+def weights(trained):
+    return {path: (layer.down, layer.up) for path, layer in trained.layers.items()}
+
+
+def same(first, second):
+    return all(
+        torch.equal(a, b)
+        for path in first
+        for a, b in zip(weights_of(first, path), weights_of(second, path), strict=True)
+    )
+
+
+def weights_of(layers, path):
+    return layers[path].down, layers[path].up
+
+
+def test_training_lowers_the_loss_on_the_same_noise():
+    """Measured with noise of its own, not with the steps' own losses, which differ by their noise."""
+    base, config = TinyBase(), dataclasses.replace(CONFIG, steps=200)
+
+    def measured():
+        with torch.no_grad():
+            return sum(loop.batch_loss(base, examples(), config, 10_000 + k).item() for k in range(20)) / 20
+
+    before, after = measured(), None
+
+    def last(progress):
+        nonlocal after
+        if progress.step == config.steps:
+            after = measured()
+
+    train(config, base, report=last)
+    assert after < 0.8 * before
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_seed_others():
+    first, second = train(), train()
+    assert same(first.layers, second.layers)
+    assert [m.loss for m in first.metrics] == [m.loss for m in second.metrics]
+    other = train(dataclasses.replace(CONFIG, seed=12))
+    assert not same(first.layers, other.layers)
+
+
+def test_the_global_random_state_changes_nothing():
+    torch.manual_seed(1)
+    first = train()
+    torch.manual_seed(2)
+    assert same(first.layers, train().layers)
+
+
+def test_every_epoch_takes_every_picture_once_in_an_order_of_its_own():
+    pictures, config = examples(6), dataclasses.replace(CONFIG, batch_size=4)
+    drawn = [example.name for step in range(9) for example in loop.draw_batch(pictures, config, step)]
+    epochs = [drawn[start : start + 6] for start in range(0, 36, 6)]
+    assert all(Counter(epoch) == Counter(example.name for example in pictures) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_noise_and_timesteps_differ_from_step_to_step_and_picture_to_picture():
+    drawn = [torch.randn(2, 8, generator=loop.step_generator(3, step)) for step in (0, 1)]
+    assert not torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0][0], drawn[0][1])
+
+
+def test_every_step_is_reported_with_its_numbers():
+    seen = []
+    trained = train(report=seen.append)
+    assert tuple(seen) == trained.metrics
+    assert [progress.step for progress in seen] == list(range(1, 31))
+    assert seen[0].learning_rate == CONFIG.learning_rate
+    assert seen[-1].learning_rate < 0.01 * CONFIG.learning_rate
+
+
+def test_what_the_report_raises_ends_the_run_at_that_step_and_leaves_the_base_as_it_was():
+    base, steps = TinyBase(), []
+    before = {key: value.clone() for key, value in base.network.state_dict().items()}
+
+    def stop(progress):
+        steps.append(progress.step)
+        if progress.step == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(base=base, report=stop)
+    assert steps == [1, 2, 3]
+    after = base.network.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[key], before[key]) for key in before)
+
+
+def test_a_learning_rate_of_zero_learns_nothing():
+    trained = train(dataclasses.replace(CONFIG, learning_rate=0.0))
+    assert all(not layer.up.any() for layer in trained.layers.values())
+
+
+def test_gradients_are_clipped():
+    """With the norm near zero, Adam still takes steps of the same size; plain gradients show the clipping."""
+    parameter = torch.nn.Parameter(torch.zeros(4))
+    parameter.grad = torch.full((4,), 10.0)
+    loop.clip_gradients([parameter], 1.0, examples(1), 0)
+    assert parameter.grad.norm() == pytest.approx(1.0, rel=1e-4)
+    parameter.grad = torch.full((4,), 10.0)
+    loop.clip_gradients([parameter], 0.0, examples(1), 0)
+    assert parameter.grad.norm() == 20.0
+
+
+def test_no_pictures():
+    with pytest.raises(TrainingError, match="data set is empty"):
+        loop.train(TinyBase(), [], CONFIG, lambda progress: None)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_latent_that_is_not_finite_names_its_picture(value):
+    pictures = examples()
+    pictures[3].latent[0, 0, 0] = value
+    with pytest.raises(TrainingError, match=r"1 of 5 pictures \(picture 3\)"):
+        train(pictures=pictures)
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_the_pictures():
+    pictures = examples(1)
+    pictures[0].condition[0] = float("nan")
+    with pytest.raises(TrainingError, match="loss is nan at step 1, on picture 0, picture 0"):
+        train(pictures=pictures)
+
+
+def test_a_gradient_that_is_not_finite_names_the_step():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.tensor([float("inf")])
+    with pytest.raises(TrainingError, match="gradient is inf at step 8, on picture 0"):
+        loop.clip_gradients([parameter], 1.0, examples(1), 7)

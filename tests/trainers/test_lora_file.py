@@ -1,0 +1,67 @@
+import json
+import struct
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from isengard.trainers import lora_file
+from isengard.trainers.adapters import LowRank
+from isengard.trainers.config import TrainConfig
+from isengard.trainers.errors import TrainingError
+from isengard.trainers.run import Run
+
+RUN = Run(
+    "20260101-000000-abcd", "mira", TrainConfig(rank=2, alpha=1.0, steps=5), "d" * 64, "b" * 64, "flow", (), "finished"
+)
+
+
+def layers():
+    return {"blocks.0.attn.q": LowRank(torch.full((2, 3), 0.5), torch.full((4, 2), 0.25), 1.0)}
+
+
+def state():
+    return lora_file.kohya_state_dict(layers(), {"blocks.0.attn.q": "lora_unet_blocks_0_attn_q"})
+
+
+def test_names_and_alpha():
+    assert {name: tuple(tensor.shape) for name, tensor in state().items()} == {
+        "lora_unet_blocks_0_attn_q.lora_down.weight": (2, 3),
+        "lora_unet_blocks_0_attn_q.lora_up.weight": (4, 2),
+        "lora_unet_blocks_0_attn_q.alpha": (),
+    }
+
+
+def test_a_layer_without_a_name_is_refused():
+    with pytest.raises(TrainingError, match=r"1 of 1 trained layers.*blocks\.0\.attn\.q"):
+        lora_file.kohya_state_dict(layers(), {})
+
+
+@pytest.mark.parametrize("precision", lora_file.PRECISIONS)
+def test_the_file_holds_the_weights_in_the_precision(tmp_path, precision):
+    path = tmp_path / "deep" / "mira.safetensors"
+    lora_file.save(state(), path, precision, lora_file.metadata(RUN))
+    loaded = load_file(path)
+    assert {tensor.dtype for tensor in loaded.values()} == {lora_file.PRECISIONS[precision]}
+    assert all(torch.equal(loaded[name].float(), tensor) for name, tensor in state().items())
+    assert [file.name for file in path.parent.iterdir()] == ["mira.safetensors"]
+    assert path.stat().st_mode & 0o044, "others cannot read the file"
+
+
+def test_metadata_is_strings_and_says_how_it_was_trained(tmp_path):
+    path = tmp_path / "mira.safetensors"
+    lora_file.save(state(), path, "fp16", lora_file.metadata(RUN))
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))["__metadata__"]
+    assert all(isinstance(value, str) for value in header.values())
+    assert (header["ss_network_dim"], header["ss_network_alpha"], header["ss_steps"]) == ("2", "1.0", "5")
+    assert TrainConfig.from_yaml(header["isengard.config"]) == RUN.config
+
+
+@pytest.mark.parametrize("value, precision", [(float("nan"), "fp32"), (1e6, "fp16")])
+def test_weights_that_do_not_fit_are_refused_and_nothing_is_left(tmp_path, value, precision):
+    broken = state()
+    broken["lora_unet_blocks_0_attn_q.lora_up.weight"][0, 0] = value
+    with pytest.raises(TrainingError, match=f"1 of 3 LoRA weights are not finite in {precision}"):
+        lora_file.save(broken, tmp_path / "mira.safetensors", precision, {})
+    assert not list(tmp_path.iterdir())
