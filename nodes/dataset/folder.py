@@ -85,7 +85,7 @@ def _sample(file: Path, folder_name: str, default_caption: str) -> Sample:
     data = file.read_bytes()
     image = images.decode(data)
     return Sample(
-        name=file.stem,
+        name=file.name,
         image=file,
         size=image.size,
         caption=_caption(file.with_suffix(".txt"), folder_name) or default_caption.strip(),

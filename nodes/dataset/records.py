@@ -21,7 +21,7 @@ class Origin:
 class Sample:
     """One picture of a data set.
 
-    name: unique in its data set. image: a file, or a tensor B=1,H,W,3 float32 in 0..1 (sRGB).
+    name: of the file, unique in its data set. image: a file, or a tensor B=1,H,W,3 float32 in 0..1 (sRGB).
     size: width, height in pixels, upright.
     """
 

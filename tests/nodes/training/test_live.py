@@ -1,0 +1,51 @@
+import pytest
+
+from isengard.nodes.training import live
+from isengard.trainers.run import Progress
+
+
+def progress(step, steps=1000):
+    return Progress(step, steps, loss=1.0 / step, learning_rate=1e-4, seconds=0.5)
+
+
+class Recorder:
+    def __init__(self, check=lambda: None):
+        self.events, self.bar = [], []
+        self.live = live.Live("7", check, self.bar.append, lambda name, data: self.events.append((name, data)))
+
+
+def test_every_step_moves_the_bar_and_no_loss_is_lost():
+    recorder = Recorder()
+    for step in range(1, 1001):
+        recorder.live(progress(step))
+    assert recorder.bar == list(range(1, 1001))
+    losses = [loss for _, data in recorder.events for loss in data["losses"]]
+    assert [step for step, _ in losses] == list(range(1, 1001))
+    assert losses[3] == [4, 0.25]
+    assert len(recorder.events) < 100, "a fast model would flood the editor"
+
+
+def test_an_event_names_its_node_and_where_it_stands():
+    recorder = Recorder()
+    recorder.live(progress(1))
+    ((name, data),) = recorder.events
+    assert name == "isengard.train"
+    assert (data["node"], data["step"], data["steps"], data["seconds_per_step"]) == ("7", 1, 1000, 0.5)
+
+
+def test_the_last_step_is_sent_at_once():
+    recorder = Recorder()
+    for step in (1, 2):
+        recorder.live(progress(step, steps=2))
+    assert recorder.events[-1][1]["step"] == 2
+
+
+def test_an_interrupt_passes_through_after_the_step_was_shown():
+    def check():
+        raise InterruptedError
+
+    recorder = Recorder(check)
+    with pytest.raises(InterruptedError):
+        recorder.live(progress(1))
+    assert recorder.bar == [1]
+    assert len(recorder.events) == 1

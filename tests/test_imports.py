@@ -1,0 +1,73 @@
+"""Arrows go one way: a module may import only from its own room and from those to the right of it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+COMFY = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "nodes", "node_helpers", "server"}
+ALLOWED = {  # room -> rooms of the pack that it may import
+    "nodes": {"nodes", "trainers", "sota"},
+    "trainers": {"trainers"},
+    "sota": {"sota"},
+    "workflows": {"workflows", "comfyui"},  # the embedded server of run.py
+}
+DOORS = {"nodes.py", "sockets.py", "extension.py", "routes.py"}  # the files of nodes/ that may import ComfyUI
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+def imported(path: Path, source: str | None = None) -> list[tuple[str, ...]]:
+    """Every module that a file imports, as path elements; those of the pack begin with "."."""
+    found = []
+    for node in ast.walk(ast.parse(source or path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.append(tuple(node.module.split(".")))
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(ROOT).parts[: -node.level]
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found += [(".", *package, *name.split(".")) for name in names]
+    return found
+
+
+def wrong_arrows(path: Path, source: str | None = None) -> list[str]:
+    room, wrong = path.relative_to(ROOT).parts[0], []
+    for module in imported(path, source):
+        if module[0] == "." and module[1] not in ALLOWED[room]:
+            wrong.append(f"{room} -> {module[1]}")
+        if module[0] in COMFY and not may_import_comfy(path):
+            wrong.append(f"{path.name} imports {module[0]}")
+    return wrong
+
+
+def may_import_comfy(path: Path) -> bool:
+    room, *rest = path.relative_to(ROOT).parts
+    if room == "nodes":
+        return path.name in DOORS or rest == ["__init__.py"]
+    return (room, *rest) == ("trainers", "comfy_model.py")
+
+
+@pytest.mark.parametrize("path", [path for room in ALLOWED for path in modules(room)], ids=str)
+def test_arrows(path):
+    assert wrong_arrows(path) == []
+
+
+@pytest.mark.parametrize(
+    "file, source, wrong",
+    [
+        ("trainers/loop.py", "from ..nodes import names", "trainers -> nodes"),
+        ("trainers/loop.py", "import comfy.utils", "loop.py imports comfy"),
+        ("nodes/dataset/folder.py", "from folder_paths import x", "folder.py imports folder_paths"),
+        ("nodes/dataset/folder.py", "from ...workflows import client", "nodes -> workflows"),
+        ("sota/__init__.py", "from ..trainers.config import TrainConfig", "sota -> trainers"),
+    ],
+)
+def test_a_wrong_arrow_is_seen(file, source, wrong):
+    assert wrong_arrows(ROOT / file, source) == [wrong]
