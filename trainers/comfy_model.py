@@ -203,7 +203,7 @@ def _make_ordinary(model: nn.Module) -> None:
 
 def _ordinary(tensor: Tensor) -> Tensor:
     if isinstance(tensor, nn.Parameter):
-        return nn.Parameter(tensor.detach().clone(), requires_grad=False)
+        return nn.Parameter(tensor.detach().clone(), requires_grad=tensor.requires_grad)
     return tensor.clone()
 
 

@@ -1,0 +1,203 @@
+"""The bridge to ComfyUI, on ComfyUI's own models: what is trained is what the paper says and what it samples with."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from isengard.trainers import adapters, loop, lora_file, timesteps
+from isengard.trainers.config import TrainConfig
+from isengard.trainers.errors import TrainingError
+from isengard.trainers.loop import Example
+
+pytestmark = pytest.mark.comfyui
+
+CONFIG = TrainConfig(steps=2, rank=4, alpha=4, batch_size=2, learning_rate=1e-2, seed=5, timestep_sampling="uniform")
+
+
+def conditioning(seed, pooled=True):
+    """A CONDITIONING as a text encoder gives it: 77 tokens of 768 (SD1.5) or 4096 (SD3, with a pooled vector)."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randn(1, 77, 4096 if pooled else 768, generator=generator)
+    return [[tokens, {"pooled_output": torch.randn(1, 2048, generator=generator)} if pooled else {}]]
+
+
+def examples(kind):
+    generator = torch.Generator().manual_seed(9)
+    channels = 16 if kind == "sd3" else 4
+    return [
+        Example(f"{n}.png", torch.randn(channels, 8, 8, generator=generator), conditioning(n, pooled=kind == "sd3"))
+        for n in range(3)
+    ]
+
+
+def with_v_prediction(patcher):
+    """As core's ModelSamplingDiscrete node does it."""
+    import comfy.model_sampling
+
+    class Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.V_PREDICTION):
+        pass
+
+    clone = patcher.clone()
+    clone.add_object_patch("model_sampling", Sampling(patcher.model.model_config))
+    return clone
+
+
+def drawn(latent, config, step):
+    """The noise and the schedule positions of a step: data, so they are drawn with the trainer's own functions."""
+    generator = loop.step_generator(config.seed, step)
+    noise = torch.randn(latent.shape, generator=generator)
+    return noise, timesteps.draw_positions(config.timestep_sampling, len(latent), generator)
+
+
+def ddpm_reference(network, batch, config, step, kind):
+    """Loss of a discrete eps or v model, from DDPM's definitions and Stable Diffusion's schedule."""
+    latent = torch.stack([example.latent for example in batch]).double()
+    noise, positions = drawn(latent.float(), config, step)
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    alphas = torch.cumprod(1 - betas, 0)
+    t = (positions * 1000).long()
+    a = alphas[t].reshape(-1, 1, 1, 1)
+    x = a.sqrt() * latent + (1 - a).sqrt() * noise
+    target = noise if kind == "eps" else a.sqrt() * noise - (1 - a).sqrt() * latent
+    context = torch.cat([example.condition[0][0] for example in batch])
+    predicted = network(x.float(), t.float(), context=context)
+    return ((predicted.double() - target) ** 2).mean()
+
+
+def flow_reference(network, batch, config, step, kind):
+    """Loss of SD3's rectified flow (arXiv 2403.03206, section 2), timesteps in thousandths."""
+    latent = torch.stack([example.latent for example in batch])
+    noise, positions = drawn(latent, config, step)
+    s = positions.float().reshape(-1, 1, 1, 1)
+    context = torch.cat([example.condition[0][0] for example in batch])
+    pooled = torch.cat([example.condition[0][1]["pooled_output"] for example in batch])
+    predicted = network((1 - s) * latent + s * noise, 1000 * positions.float(), context=context, y=pooled)
+    return ((predicted - (noise - latent)) ** 2).mean()
+
+
+@pytest.mark.parametrize(
+    "kind, checkpoint, reference",
+    [("flow", "sd3", flow_reference), ("eps", "sd15", ddpm_reference), ("v", "sd15", ddpm_reference)],
+)
+def test_the_loss_is_the_native_one(comfy_model, load, kind, checkpoint, reference):
+    patcher = load(checkpoint)
+    if kind == "v":
+        patcher = with_v_prediction(patcher)
+    assert comfy_model.prediction_type(patcher) == kind
+    batch = examples(checkpoint)
+    with comfy_model.opened(patcher) as base, torch.no_grad():
+        for step in range(4):
+            ours = loop.batch_loss(base, batch, CONFIG, step)
+            expected = reference(base.network, batch, CONFIG, step, kind)
+            assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("checkpoint", ["sd3", "sd15"])
+def test_the_lora_gives_in_comfyui_what_was_trained(comfy_model, load, checkpoint):
+    """The adapted network of the last step and the base with our LoRA loaded by ComfyUI predict the same."""
+    patcher, pictures = load(checkpoint), examples(checkpoint)
+    config = dataclasses.replace(CONFIG, steps=4)
+    losses, names = [], comfy_model.lora_names(patcher)
+
+    def measure(base):
+        with torch.no_grad():
+            return torch.stack([loop.batch_loss(base, pictures, CONFIG, 100 + k) for k in range(3)])
+
+    with comfy_model.opened(patcher) as base:
+        untrained = measure(base)
+        trained = loop.train(base, pictures, config, lambda progress: losses.append(measure(base)))
+    patched = comfy_model.with_lora(patcher, lora_file.kohya_state_dict(trained.layers, names))
+    with comfy_model.opened(patched) as base:
+        loaded = measure(base)
+    assert (losses[-1] - untrained).abs().min() > 1e-3, "training changed nothing, so this test shows nothing"
+    torch.testing.assert_close(loaded, losses[-1], rtol=2e-4, atol=0)
+
+
+def test_every_target_has_a_name_that_comfyui_maps_to_it(comfy_model, load):
+    import comfy.lora
+
+    for checkpoint in ("sd3", "sd15"):
+        patcher = load(checkpoint)
+        names, known = comfy_model.lora_names(patcher), comfy.lora.model_lora_keys_unet(patcher.model, {})
+        targets = adapters.target_layers(patcher.model.diffusion_model, "all_linear")
+        assert {path: known[names[path]] for path in targets} == {p: f"diffusion_model.{p}.weight" for p in targets}
+        assert len({names[path] for path in targets}) == len(targets)
+
+
+def test_unet_names_are_diffusers_block_names(comfy_model, load):
+    names = comfy_model.lora_names(load("sd15"))
+    assert (
+        names["input_blocks.1.1.transformer_blocks.0.attn1.to_q"]
+        == "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    )
+
+
+@pytest.mark.parametrize("failing", [True, False])
+def test_the_base_is_left_as_it_was_found(comfy_model, load, failing):
+    import comfy.model_management
+
+    patcher = load("sd3")
+    model = patcher.model
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    modules = {path: id(module) for path, module in model.named_modules()}
+    flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    training = getattr(comfy.model_management, "in_training", None)
+
+    def report(progress):
+        assert comfy.model_management.in_training is True
+        if failing:
+            raise KeyError("stop")
+
+    def train():
+        with comfy_model.opened(patcher) as base:
+            loop.train(base, examples("sd3"), CONFIG, report)
+
+    if failing:
+        with pytest.raises(KeyError):
+            train()
+    else:
+        train()
+    assert dict.fromkeys(weights, True) == {
+        key: torch.equal(v, weights[key]) for key, v in model.state_dict().items()
+    }
+    assert {path: id(module) for path, module in model.named_modules()} == modules
+    assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == flags
+    assert "calculate_denoised" not in vars(model.model_sampling)
+    assert getattr(comfy.model_management, "in_training", None) is training
+
+
+def test_weights_become_ordinary_tensors_and_shared_ones_stay_shared(comfy_model):
+    with torch.inference_mode():
+        module = torch.nn.ModuleDict({"a": torch.nn.Linear(3, 3), "b": torch.nn.Linear(3, 3)})
+        module["b"].weight = module["a"].weight
+        module["a"].register_buffer("table", torch.arange(3.0))
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    comfy_model._make_ordinary(module)
+    assert not any(tensor.is_inference() for tensor in module.state_dict().values())
+    assert module["b"].weight is module["a"].weight
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+
+def test_the_fingerprint_tells_weights_apart(comfy_model, load):
+    patcher = load("sd3")
+    first = comfy_model.fingerprint(patcher)
+    assert first == comfy_model.fingerprint(load("sd3"))
+    assert first != comfy_model.fingerprint(load("sd15"))
+    with torch.inference_mode():
+        patcher.model.diffusion_model.joint_blocks[2].x_block.mlp.fc1.weight += 1e-2
+    assert comfy_model.fingerprint(patcher) != first
+
+
+def test_a_model_that_predicts_no_noise_is_refused(comfy_model, load):
+    import comfy.model_sampling
+
+    class Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.IMG_TO_IMG):
+        pass
+
+    patcher = load("sd15").clone()
+    patcher.add_object_patch("model_sampling", Sampling(patcher.model.model_config))
+    with pytest.raises(TrainingError, match="maps a picture to a picture"):
+        comfy_model.prediction_type(patcher)
