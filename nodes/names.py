@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f]')
+_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # reserved on Windows
 
 
@@ -30,7 +30,7 @@ def confined(root: Path, name: str, what: str) -> Path:
 
 def _checked(name: str, what: str) -> str:
     elements = name.split("/")
-    if not name.strip() or name.startswith("/") or any(element in ("", ".", "..") for element in elements):
+    if not name.strip() or "\\" in name or any(element in ("", ".", "..") for element in elements):
         raise BadName(
             f"{what} '{name}' is not a plain name. Use letters, digits, spaces, '-' and '_'; '/' only between names; "
             "no '..' and no absolute path."

@@ -28,19 +28,30 @@ class ContactSheet(io.ComfyNode):
             inputs=[
                 io.Model.Input("before", tooltip="The model without the LoRA."),
                 io.Model.Input("after", tooltip="The model with the LoRA."),
-                io.Clip.Input("clip"),
-                io.Vae.Input("vae"),
+                io.Clip.Input("clip", tooltip="Encodes the prompts."),
+                io.Vae.Input("vae", tooltip="Decodes the pictures."),
                 io.String.Input("prompts", multiline=True, default="", tooltip="One prompt a line."),
                 io.String.Input("negative", multiline=True, default="", tooltip="The negative prompt of all."),
                 io.String.Input("title", default="Before and after", tooltip="Written above the sheet."),
-                io.Int.Input("seed", default=0, min=0, max=2**63 - 1, control_after_generate=False),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**63 - 1,
+                    control_after_generate=False,
+                    tooltip="Of the first picture in a row.",
+                ),
                 io.Int.Input("seeds", default=3, min=1, max=16, tooltip="Pictures a prompt: seed, seed + 1, …"),
                 io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
                 io.Float.Input("cfg", default=5.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance."),
-                io.Combo.Input("sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler"),
-                io.Combo.Input("scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="normal"),
-                io.Int.Input("width", default=512, min=64, max=8192, step=8),
-                io.Int.Input("height", default=512, min=64, max=8192, step=8),
+                io.Combo.Input(
+                    "sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler", tooltip="As in KSampler."
+                ),
+                io.Combo.Input(
+                    "scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="normal", tooltip="As in KSampler."
+                ),
+                io.Int.Input("width", default=512, min=64, max=8192, step=8, tooltip="Of a picture, in pixels."),
+                io.Int.Input("height", default=512, min=64, max=8192, step=8, tooltip="Of a picture, in pixels."),
                 io.String.Input("filename_prefix", default="isengard/sheet", tooltip="Below ComfyUI's output folder."),
             ],
             outputs=[io.Image.Output(display_name="sheet")],
@@ -107,4 +118,5 @@ def _decode(vae, latent) -> Image.Image:
     comfy.model_management.throw_exception_if_processing_interrupted()
     pixels = vae.decode(latent)
     pixels = pixels.reshape((-1, *pixels.shape[-3:]))[0]  # a video VAE gives B,T,H,W,C
-    return Image.fromarray((pixels.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy().astype(np.uint8))
+    # rounded as core's SaveImage does it, so that both give the same picture
+    return Image.fromarray(np.clip(255.0 * pixels.cpu().numpy(), 0, 255).astype(np.uint8))

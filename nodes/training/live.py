@@ -18,25 +18,34 @@ Send = Callable[[str, dict], None]
 class Live:
     """The report callback of a run: looks for an interrupt, moves the bar, sends events.
 
-    check: raises where the person asked to stop. bar: ComfyUI's progress bar. send: an event to all clients.
-    Events carry every step since the last one, so a chart misses none.
+    check: raises where the person asked to stop. bar: ComfyUI's progress bar. send: an event to the editor.
+    workflow: id of the workflow that was queued, since node ids alone say nothing once another one is open; none where
+    a script queued it. Events carry every step since the last one, so a chart misses none.
     """
 
     node_id: str
     check: Callable[[], None]
     bar: Callable[[int], None]
     send: Send
+    workflow: str | None = None
     _waiting: list[Progress] = field(default_factory=list)
     _sent_at: float = 0.0
+
+    def begin(self, steps: int) -> None:
+        """Tell that a run of `steps` steps begins; its first step comes when the pictures are encoded."""
+        self._send(message(self.node_id, [Progress(0, steps, 0.0, 0.0, 0.0)]) | {"losses": []})
 
     def __call__(self, progress: Progress) -> None:
         self.bar(progress.step)
         self._waiting.append(progress)
         last = progress.step == progress.steps
         if last or time.monotonic() - self._sent_at >= _INTERVAL:
-            self.send(EVENT, message(self.node_id, self._waiting))
+            self._send(message(self.node_id, self._waiting))
             self._waiting, self._sent_at = [], time.monotonic()
         self.check()
+
+    def _send(self, data: dict) -> None:
+        self.send(EVENT, data | {"workflow": self.workflow})
 
 
 def message(node_id: str, progress: list[Progress]) -> dict:

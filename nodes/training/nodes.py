@@ -140,7 +140,7 @@ class TrainLora(io.ComfyNode):
                 io.Model.Output(display_name="trained", tooltip="The model with the LoRA at strength 1."),
                 RUN.Output(display_name="run", tooltip="Settings and numbers of the run."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -149,7 +149,7 @@ class TrainLora(io.ComfyNode):
             config or _DEFAULT, steps=steps, learning_rate=learning_rate, rank=rank, seed=seed
         )
         lora, run = recipe.train_lora(
-            model, clip, vae, dataset.name, _pictures(dataset), settings, _live(cls.hidden.unique_id, steps)
+            model, clip, vae, dataset.name, _pictures(dataset), settings, _live(cls.hidden, steps)
         )
         return io.NodeOutput(lora, comfy_model.with_lora(model, lora), run)
 
@@ -212,11 +212,20 @@ def _pictures(dataset: Dataset) -> list[recipe.Picture]:
     ]
 
 
-def _live(node_id: str, steps: int) -> Live:
+def _live(hidden: io.HiddenHolder, steps: int) -> Live:
     bar = comfy.utils.ProgressBar(steps)
-    return Live(
-        node_id=node_id,
+    live = Live(
+        node_id=hidden.unique_id,
         check=comfy.model_management.throw_exception_if_processing_interrupted,
         bar=bar.update_absolute,
-        send=lambda event, data: PromptServer.instance.send_sync(event, data),
+        send=_send,
+        workflow=((hidden.extra_pnginfo or {}).get("workflow") or {}).get("id"),
     )
+    live.begin(steps)
+    return live
+
+
+def _send(event: str, data: dict) -> None:
+    """To the editor that queued the prompt, as ComfyUI sends its own progress; to all where none did."""
+    server = PromptServer.instance
+    server.send_sync(event, data, server.client_id)

@@ -160,9 +160,7 @@ def test_the_base_is_left_as_it_was_found(comfy_model, load, failing):
             train()
     else:
         train()
-    assert dict.fromkeys(weights, True) == {
-        key: torch.equal(v, weights[key]) for key, v in model.state_dict().items()
-    }
+    assert dict.fromkeys(weights, True) == {key: torch.equal(v, weights[key]) for key, v in model.state_dict().items()}
     assert {path: id(module) for path, module in model.named_modules()} == modules
     assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == flags
     assert "calculate_denoised" not in vars(model.model_sampling)

@@ -49,3 +49,14 @@ def test_an_interrupt_passes_through_after_the_step_was_shown():
         recorder.live(progress(1))
     assert recorder.bar == [1]
     assert len(recorder.events) == 1
+
+
+def test_a_run_says_that_it_begins_and_for_which_workflow():
+    events = []
+    running = live.Live("7", lambda: None, lambda step: None, lambda name, data: events.append(data), workflow="w-1")
+    running.begin(20)
+    running(progress(1, steps=20))
+    assert [(data["workflow"], data["step"], data["steps"], len(data["losses"])) for data in events] == [
+        ("w-1", 0, 20, 0),
+        ("w-1", 1, 20, 1),
+    ]
