@@ -81,6 +81,7 @@ def opened(patcher) -> Iterator[ComfyBase]:
     one by ordinary tensors of the same values, so there is never a second copy of the model. What is switched for
     training is switched back at the end, whatever happens.
     """
+    patcher = _resident(patcher)
     with torch.inference_mode(False):
         comfy.model_management.load_models_gpu([patcher], memory_required=1e20, force_full_load=True)
         _make_ordinary(patcher.model)
@@ -153,6 +154,14 @@ def with_lora(patcher, lora: Mapping[str, Tensor]):
     """The MODEL with a LoRA at full strength, as LoraLoaderModelOnly would give it."""
     patched, _ = comfy.sd.load_lora_for_models(patcher, None, dict(lora), 1.0, 0.0)
     return patched
+
+
+def _resident(patcher):
+    """The MODEL, or on a newer ComfyUI that pages its weights in and out of the GPU ("dynamic"), a MODEL of the same
+    file that does not: a backward pass needs every weight to stay where it was. Not run on a GPU yet."""
+    if getattr(patcher, "is_dynamic", bool)():
+        return patcher.clone(disable_dynamic=True)
+    return patcher
 
 
 @contextmanager
