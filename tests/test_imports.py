@@ -13,7 +13,7 @@ ALLOWED = {  # room -> rooms of the pack that it may import
     "nodes": {"nodes", "trainers", "sota"},
     "trainers": {"trainers"},
     "sota": {"sota"},
-    "workflows": {"workflows", "comfyui"},  # the embedded server of run.py
+    "workflows": {"workflows", "tests"},  # run.py boots the ComfyUI of the tests
 }
 DOORS = {"nodes.py", "sockets.py", "extension.py", "routes.py"}  # the files of nodes/ that may import ComfyUI
 

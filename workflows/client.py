@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,35 @@ from typing import Any
 import aiohttp
 
 Event = dict[str, Any]  # {"type": ..., "data": {...}} as ComfyUI sends it over the websocket
+Prompt = dict[str, dict[str, Any]]  # nodes by id, as POST /prompt takes them
+
+LOST: Event = {"type": "connection_lost", "data": {}}  # ours: the websocket dropped while the prompt ran
+
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+_HEARTBEAT = 30.0  # seconds between pings: a connection that went away silently is noticed
+_RETRY_SECONDS = 1.0
+_RETRIES = 5
+_STOP_SECONDS = 5.0
 
 
 class PromptRejected(RuntimeError):
     """ComfyUI did not take the prompt; the message names each node and input that it faulted."""
 
 
-class NodeFailed(RuntimeError):
-    """A node raised while the prompt ran; the message is ComfyUI's own, after the node's id and type."""
+class NotFinished(RuntimeError):
+    """A prompt that did not run to its end. so_far: what came out before."""
+
+    def __init__(self, message: str, so_far: Finished):
+        super().__init__(message)
+        self.so_far = so_far
 
 
-class Interrupted(RuntimeError):
-    """Somebody interrupted the prompt."""
+class NodeFailed(NotFinished):
+    """A node raised while the prompt ran; the message is ComfyUI's own, after the node."""
+
+
+class Interrupted(NotFinished):
+    """Somebody interrupted the prompt, or took it out of the queue."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +56,7 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class Finished:
-    """A prompt that ran to its end. outputs: by node id, what each output node showed."""
+    """What came out of a prompt. outputs: by node id, what each output node showed."""
 
     prompt_id: str
     outputs: dict[str, dict[str, Any]]
@@ -46,23 +64,36 @@ class Finished:
     @property
     def files(self) -> list[OutputFile]:
         return [
-            OutputFile(node, entry["filename"], entry["subfolder"], entry["type"])
-            for node, shown in self.outputs.items()
-            for entries in shown.values()
-            for entry in entries
+            OutputFile(node, entry["filename"], entry.get("subfolder", ""), entry.get("type", "output"))
+            for node, entry in self._entries()
             if isinstance(entry, dict) and "filename" in entry
         ]
 
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        """Node id and text, for each text that a node showed."""
+        return [(node, entry) for node, entry in self._entries() if isinstance(entry, str)]
+
+    def _entries(self):
+        for node, shown in self.outputs.items():
+            for entries in shown.values():
+                for entry in entries:
+                    yield node, entry
+
 
 class Client:
-    """One session with a server: `async with Client("http://127.0.0.1:8188") as client`."""
+    """One session with a server: `async with Client("http://127.0.0.1:8188") as client`.
+
+    Every method raises aiohttp.ClientConnectionError where the server cannot be reached, and
+    aiohttp.ClientResponseError where it answers with an HTTP error.
+    """
 
     def __init__(self, url: str):
         self.url = url.rstrip("/")
         self._id = uuid.uuid4().hex
 
     async def __aenter__(self) -> Client:
-        self._session = aiohttp.ClientSession()
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
         return self
 
     async def __aexit__(self, *_) -> None:
@@ -71,34 +102,45 @@ class Client:
     async def object_info(self) -> dict[str, Any]:
         return await self._get("/object_info")
 
-    async def run(self, prompt: dict[str, Any], on_event: Callable[[Event], None] = lambda event: None) -> Finished:
-        """Queue a prompt and follow it to its end.
+    async def run(self, prompt: Prompt, on_event: Callable[[Event], None] = lambda event: None) -> Finished:
+        """Queue a prompt and follow it to its end; cancelling this stops the prompt on the server.
 
-        Raises PromptRejected, NodeFailed or Interrupted; aiohttp.ClientError where the server cannot be reached.
+        A websocket that drops is told as the event LOST and opened again; how the prompt ended comes from
+        /history in any case. Raises PromptRejected, NodeFailed or Interrupted.
         """
-        async with self._session.ws_connect(f"{self.url}/ws?clientId={self._id}", max_msg_size=0) as socket:
-            prompt_id = await self.queue(prompt)
-            async for event in _events(socket):
-                on_event(event)
-                if _is_end(event, prompt_id):
-                    break
-        history = (await self._get(f"/history/{prompt_id}"))[prompt_id]
-        return Finished(prompt_id, history["outputs"])
+        prompt_id = str(uuid.uuid4())  # ours, so that it can be stopped before the server has answered
+        try:
+            async with self._socket() as socket:  # before queueing, to miss nothing
+                await self._queue(prompt, prompt_id)
+                ended = await self._follow(socket, prompt_id, on_event)
+            if not ended:
+                on_event(LOST)
+                await self._follow_again(prompt_id, on_event)
+            entry = await self._entry(prompt_id)
+        except asyncio.CancelledError:
+            await self.stop(prompt_id)
+            raise
+        finished = Finished(prompt_id, entry["outputs"])
+        _raise_failure(entry, prompt, finished)
+        return finished
 
-    async def queue(self, prompt: dict[str, Any]) -> str:
-        """Queue a prompt and give its id. Raises PromptRejected."""
-        body = {"prompt": prompt, "client_id": self._id}
-        async with self._session.post(f"{self.url}/prompt", json=body) as response:
-            answer = await response.json(content_type=None)
-            if response.status != 200 or answer.get("node_errors"):
-                raise PromptRejected(_rejection(answer))
-        return answer["prompt_id"]
+    async def stop(self, prompt_id: str) -> None:
+        """Take a prompt out of the queue or interrupt it, and wait a moment for it to end.
 
-    async def interrupt(self) -> None:
-        async with self._session.post(f"{self.url}/interrupt", json={}) as response:
-            response.raise_for_status()
+        Nothing is raised: this is called on the way out. Sent again until it worked, since ComfyUI forgets an
+        interrupt that comes between taking a prompt from the queue and starting it.
+        """
+        for _ in range(round(_STOP_SECONDS / 0.25)):
+            try:
+                await self._post("/queue", {"delete": [prompt_id]})
+                await self._post("/interrupt", {"prompt_id": prompt_id})
+                await asyncio.sleep(0.25)
+                if not await self._is_queued(prompt_id):
+                    return
+            except aiohttp.ClientError:
+                return
 
-    async def upload(self, file: Path, subfolder: str) -> str:
+    async def upload(self, file: Path, subfolder: str = "") -> str:
         """Put a file into `subfolder` of ComfyUI's input folder, over one of the same name; gives its name there."""
         form = aiohttp.FormData({"subfolder": subfolder, "type": "input", "overwrite": "true"})
         form.add_field("image", file.read_bytes(), filename=file.name)
@@ -113,37 +155,113 @@ class Client:
             response.raise_for_status()
             return await response.read()
 
+    def _socket(self):
+        url = f"{self.url}/ws?clientId={self._id}"
+        return self._session.ws_connect(url, max_msg_size=0, heartbeat=_HEARTBEAT)
+
+    async def _queue(self, prompt: Prompt, prompt_id: str) -> None:
+        body = {"prompt": prompt, "prompt_id": prompt_id, "client_id": self._id}
+        async with self._session.post(f"{self.url}/prompt", json=body) as response:
+            if response.status not in (200, 400):
+                response.raise_for_status()
+            answer = await response.json(content_type=None)
+        if answer.get("error") or answer.get("node_errors"):
+            # with one good output node ComfyUI takes the prompt and leaves the faulted ones out: all or nothing here
+            await self.stop(prompt_id)
+            raise PromptRejected(_rejection(answer, prompt))
+
+    async def _follow(self, socket: aiohttp.ClientWebSocketResponse, prompt_id: str, on_event) -> bool:
+        """Hand on events until the prompt ended (True) or the connection did (False)."""
+        async for message in socket:
+            if message.type != aiohttp.WSMsgType.TEXT:  # a preview picture
+                continue
+            event = json.loads(message.data)
+            on_event(event)
+            # ComfyUI tells "success" before the history has it; it is in there when the queue has changed
+            if event["type"] == "status" and await self._has_ended(prompt_id):
+                return True
+        return False
+
+    async def _has_ended(self, prompt_id: str) -> bool:
+        try:
+            return not await self._is_queued(prompt_id)
+        except aiohttp.ClientError:  # the connection is going: the socket will tell
+            return False
+
+    async def _follow_again(self, prompt_id: str, on_event) -> None:
+        """Until the prompt ended, over new connections where the server takes them."""
+        failures = 0
+        while True:
+            await asyncio.sleep(_RETRY_SECONDS)
+            try:
+                if not await self._is_queued(prompt_id):
+                    return
+                failures = 0
+            except aiohttp.ClientConnectionError:
+                failures += 1
+                if failures == _RETRIES:
+                    raise
+                continue
+            try:
+                async with self._socket() as socket:
+                    if await self._follow(socket, prompt_id, on_event):
+                        return
+            except aiohttp.ClientError:  # no websocket, but it answers: keep asking
+                continue
+
+    async def _is_queued(self, prompt_id: str) -> bool:
+        """Whether the prompt waits or runs."""
+        queue = await self._get("/queue")
+        return any(item[1] == prompt_id for item in queue["queue_running"] + queue["queue_pending"])
+
+    async def _entry(self, prompt_id: str) -> dict[str, Any]:
+        """The history's entry of a prompt that is no longer in the queue."""
+        history = await self._get(f"/history/{prompt_id}")
+        if prompt_id not in history:
+            message = "the prompt was taken out of the queue, or ComfyUI was started anew. Run it again."
+            raise Interrupted(message, Finished(prompt_id, {}))
+        return history[prompt_id]
+
     async def _get(self, path: str) -> Any:
         async with self._session.get(f"{self.url}{path}") as response:
             response.raise_for_status()
             return await response.json()
 
-
-async def _events(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[Event]:
-    async for message in socket:
-        if message.type == aiohttp.WSMsgType.TEXT:  # binary ones are previews
-            yield json.loads(message.data)
-    raise ConnectionError("ComfyUI closed the connection before the prompt ended. Look at its log.")
+    async def _post(self, path: str, body: dict[str, Any]) -> None:
+        async with self._session.post(f"{self.url}{path}", json=body) as response:
+            response.raise_for_status()
 
 
-def _is_end(event: Event, prompt_id: str) -> bool:
-    """Whether the prompt ended well with this event; raises where it ended otherwise."""
-    kind, data = event["type"], event.get("data") or {}
-    if data.get("prompt_id") != prompt_id:
-        return False
-    if kind == "execution_error":
-        raise NodeFailed(f"node {data['node_id']} ({data['node_type']}): {data['exception_message'].strip()}")
-    if kind == "execution_interrupted":
-        raise Interrupted(f"interrupted at node {data['node_id']} ({data['node_type']})")
-    return kind == "execution_success"
+def title(prompt: Prompt, node: str) -> str:
+    """A node's title, or its id where it has none."""
+    return (prompt.get(node, {}).get("_meta") or {}).get("title") or node
 
 
-def _rejection(answer: dict[str, Any]) -> str:
-    lines = [
-        f"node {node} ({fault['class_type']}): {error['message']}: {error['details']}".rstrip(": ")
-        for node, fault in (answer.get("node_errors") or {}).items()
-        for error in fault["errors"]
-    ]
-    error = answer.get("error")
-    headline = error["message"] if isinstance(error, dict) else str(error or "prompt rejected")
-    return "\n".join([headline, *lines])
+def _raise_failure(entry: dict[str, Any], prompt: Prompt, so_far: Finished) -> None:
+    """Raise what the messages of a history entry tell; its status alone can be that of the prompt before."""
+    for kind, data in (entry.get("status") or {}).get("messages") or ():
+        if kind == "execution_interrupted":
+            raise Interrupted(f"interrupted at {_label(prompt, data['node_id'], data['node_type'])}", so_far)
+        if kind == "execution_error":
+            label = _label(prompt, data["node_id"], data["node_type"])
+            error = data["exception_type"].rpartition(".")[2]
+            raise NodeFailed(f"{label} raised {error}: {data['exception_message'].strip()}", so_far)
+
+
+def _label(prompt: Prompt, node: str, node_type: str) -> str:
+    return f"{title(prompt, node)} (node {node}, {node_type})"
+
+
+def _rejection(answer: dict[str, Any], prompt: Prompt) -> str:
+    error = answer.get("error") or {"message": "Some outputs failed validation"}
+    error = error if isinstance(error, dict) else {"message": str(error)}
+    lines = [_with_details(error)]
+    for node, fault in (answer.get("node_errors") or {}).items():
+        label = _label(prompt, node, fault["class_type"])
+        lines += [f"{label}: {_with_details(each)}" for each in fault["errors"]]
+    return "\n".join(lines)
+
+
+def _with_details(error: dict[str, Any]) -> str:
+    details = error.get("details")
+    return f"{error['message']}: {details}" if details and details != error["message"] else error["message"]

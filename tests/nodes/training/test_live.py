@@ -11,7 +11,8 @@ def progress(step, steps=1000):
 class Recorder:
     def __init__(self, check=lambda: None):
         self.events, self.bar = [], []
-        self.live = live.Live("7", check, self.bar.append, lambda name, data: self.events.append((name, data)))
+        send = lambda name, data: self.events.append((name, data))  # noqa: E731
+        self.live = live.Live("7", check, self.bar.append, send, workflow="a workflow")
 
 
 def test_every_step_moves_the_bar_and_no_loss_is_lost():
@@ -31,6 +32,20 @@ def test_an_event_names_its_node_and_where_it_stands():
     ((name, data),) = recorder.events
     assert name == "isengard.train"
     assert (data["node"], data["step"], data["steps"], data["seconds_per_step"]) == ("7", 1, 1000, 0.5)
+
+
+def test_a_run_tells_that_it_begins_before_its_first_step():
+    recorder = Recorder()
+    recorder.live.begin(40)
+    ((_, data),) = recorder.events
+    assert (data["node"], data["workflow"], data["step"], data["steps"]) == ("7", "a workflow", 0, 40)
+    assert data["losses"] == []
+
+
+def test_every_event_names_the_workflow_that_it_belongs_to():
+    recorder = Recorder()
+    recorder.live(progress(1))
+    assert recorder.events[0][1]["workflow"] == "a workflow"
 
 
 def test_the_last_step_is_sent_at_once():

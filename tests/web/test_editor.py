@@ -1,0 +1,214 @@
+"""What a person does in the graph editor, in a real browser on a real ComfyUI."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from isengard.tests.comfyui.server import Server
+
+pytestmark = [pytest.mark.comfyui, pytest.mark.browser]
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = ROOT / "workflows"
+TEMPLATES = sorted(file.stem for file in WORKFLOWS.glob("*.json"))
+NODES = sorted(file.stem for file in (ROOT / "web" / "docs").glob("*.md"))
+QUICK = {"config__batch_size": 1, "config__resolution": 64, "sheet__seeds": 1, "sheet__steps": 2}
+
+
+def template(name: str) -> dict:
+    return json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def training(editor):
+    """The editor with the training template open, set to run quickly."""
+    editor.open(template("train_character"), "training")
+    editor.set(**QUICK)
+    editor.record()
+    return editor
+
+
+def test_the_pack_adds_no_message_to_the_console(shared_editor, open_editor):
+    with Server(pack_name=None, checkpoints=()) as bare:
+        expected = open_editor(bare.url).messages
+    assert shared_editor.messages - expected == set()
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_template_opens_from_the_dialog(editor, name):
+    editor.page.locator(".templates-tab-button").click()
+    dialog = editor.page.locator(".workflow-template-selector-dialog")
+    dialog.get_by_text("isengard", exact=True).click()  # the pack's own templates, at the left
+    card = dialog.get_by_test_id(f"template-workflow-{name}")
+    editor.wait("(picture) => picture.naturalWidth > 0", card.locator("img").element_handle())
+    card.click()
+    dialog.wait_for(state="detached")
+    editor.wait("(count) => app.graph.nodes.length === count", len(template(name)["nodes"]))
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_template_has_no_missing_node_and_no_broken_link(editor, name):
+    editor.open(template(name), name)
+    assert editor.ask(FAULTS) == []
+    assert editor.ask("() => app.graph.links.size") == len(template(name)["links"])
+
+
+FAULTS = """() => {
+    const faults = [];
+    const known = LiteGraph.registered_node_types;
+    for (const node of app.graph.nodes) {
+        if (!known[node.type] || node.has_errors) faults.push(`${node.title}: no node type ${node.type}`);
+        for (const input of node.inputs) {
+            const needed = node.constructor.nodeData?.input?.required?.[input.name] && !input.widget;
+            if (needed && input.link == null) faults.push(`${node.title}: nothing in ${input.name}`);
+        }
+    }
+    for (const link of app.graph.links.values()) {
+        const output = app.graph.getNodeById(link.origin_id)?.outputs[link.origin_slot];
+        const input = app.graph.getNodeById(link.target_id)?.inputs[link.target_slot];
+        const joined = input?.link === link.id && output?.links.includes(link.id);
+        if (!joined) faults.push(`link ${link.id} hangs`);
+        else if (!LiteGraph.isValidConnection(output.type, input.type))
+            faults.push(`link ${link.id}: ${output.type} into ${input.type}`);
+    }
+    return faults;
+}"""
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if (WORKFLOWS / "api" / f"{name}.json").is_file()])
+def test_a_template_is_the_same_job_as_the_workflow_for_scripts(editor, name):
+    editor.open(template(name), name)
+    prompt = editor.ask("async () => (await app.graphToPrompt()).output")
+    scripted = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    assert {number: node for number, node in prompt.items() if node != scripted.get(number)} == {}
+    assert prompt.keys() == scripted.keys()
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_nothing_in_a_template_overlaps(editor, name):
+    editor.open(template(name), name)
+    editor.wait("() => app.graph.nodes.every((node) => node.boundingRect[2] > 0)")
+    assert editor.ask(OVERLAPS) == []
+
+
+OVERLAPS = """() => {
+    const apart = (a, b) => a[0] + a[2] <= b[0] || b[0] + b[2] <= a[0] || a[1] + a[3] <= b[1] || b[1] + b[3] <= a[1];
+    const nodes = app.graph.nodes;
+    return nodes.flatMap((one, place) => nodes.slice(place + 1)
+        .filter((other) => !apart(one.boundingRect, other.boundingRect))
+        .map((other) => `${one.title} and ${other.title}`));
+}"""
+
+
+def test_run_trains_and_shows_its_pictures(training):
+    training.set(train__steps=20)
+    training.run()
+    training.wait_for_state("finished")
+    running = [shown for shown in training.seen() if shown["state"] == "running" and shown["points"] > 0]
+    assert running, "the loss did not come while it trained"
+    assert "step 1 / 20" in running[0]["text"]
+    assert "loss " in running[0]["text"] and "s/step" in running[0]["text"] and "left" in running[0]["text"]
+    assert training.live.get_attribute("data-points") == "20"
+    assert training.live.locator(".isengard-live-raw").get_attribute("d").count("L") == 19
+    assert "finished: 20 steps" in training.live.inner_text()
+
+    for title in ("sheet", "chart"):
+        training.wait(SHOWS_A_PICTURE, title)
+    training.wait("() => /saved as mira.*safetensors/.test(document.querySelector('.isengard-saved').textContent)")
+    assert training.page.get_by_role("dialog").count() == 0
+    assert training.ask("() => app.lastExecutionError ?? null") is None
+
+
+SHOWS_A_PICTURE = """(title) => {
+    const node = app.graph.nodes.find((node) => node.title === title);
+    return node.imgs?.length === 1 && node.imgs[0].naturalWidth > 0;
+}"""
+
+
+def test_interrupting_is_shown_and_another_run_works(training):
+    training.set(train__steps=100_000)
+    training.run()
+    training.wait("() => +document.querySelector('.isengard-live').dataset.points > 1")
+    training.cancel()
+    training.wait_for_state("interrupted")
+    assert "interrupted at step" in training.live.inner_text()
+    assert int(training.live.get_attribute("data-points")) > 1, "the curve of an interrupted run is gone"
+
+    training.set(train__steps=3)
+    training.run()
+    training.wait_for_state("finished")
+    assert training.live.get_attribute("data-points") == "3", "a new run must clear the curve"
+
+
+def test_a_failure_is_shown(training):
+    training.set(train__steps=5, train__learning_rate=1.0, config__max_grad_norm=0, config__warmup_steps=5)
+    training.run()
+    training.wait("() => document.querySelector('.isengard-live').dataset.state === 'failed'")
+    assert "failed at the start" in training.live.inner_text()
+    assert "warmup_steps is 5" in training.live.get_attribute("title")
+    training.page.keyboard.press("Escape")
+    training.page.get_by_role("dialog").wait_for(state="detached")
+
+
+def test_the_curve_outlives_a_switch_to_another_workflow(training):
+    training.set(train__steps=4, train__seed=1)
+    training.run()
+    training.wait_for_state("finished")
+    workflow = training.ask("() => app.graph.serialize()")
+    training.open({**workflow, "id": "00000000-0000-4000-8000-000000000001"}, "a copy")
+    assert training.live.get_attribute("data-state") == "idle", "the curve belongs to another workflow"
+    training.open(workflow, "back")
+    assert training.live.get_attribute("data-points") == "4"
+
+
+def test_the_curve_shows_in_a_subgraph(training):
+    training.ask(
+        """() => {
+            const train = app.graph.nodes.find((node) => node.title === "train");
+            app.graph.convertToSubgraph(new Set([train]));
+            const inner = app.graph.nodes.find((node) => node.subgraph).subgraph.nodes[0];
+            inner.widgets.find((widget) => widget.name === "steps").value = 4;
+            window.shown = () => inner.widgets.find((widget) => widget.name === "live_loss").element.dataset;
+        }"""
+    )
+    training.run()
+    training.wait("() => window.shown().state === 'finished' && window.shown().points === '4'")
+
+
+def test_nothing_of_the_live_part_is_saved(training):
+    values = "() => app.graph.serialize().nodes.map((node) => node.widgets_values.length)"
+    shipped = [len(node["widgets_values"]) for node in template("train_character")["nodes"]]
+    assert sorted(training.ask(values)) == sorted(shipped)
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_node_has_a_help_page_about_all_it_has(editor, node):
+    about = editor.ask("async (node) => (await (await fetch(`/object_info/${node}`)).json())[node]", node)
+    response = editor.page.request.get(f"{editor.url}/extensions/isengard/docs/{node}.md")
+    assert response.ok and "html" not in response.headers["content-type"]
+    text = response.text()
+    names = [name for group in about["input_order"].values() for name in group] + about["output_name"]
+    assert [name for name in names if f"**{name}**" not in text and f"`{name}`" not in text] == []
+    for heading in ("## Inputs", "## Outputs", "## Example", "## When something goes wrong"):
+        assert heading in text
+
+
+def test_every_node_has_a_help_page(editor):
+    ours = "() => Object.keys(LiteGraph.registered_node_types).filter((name) => name.startsWith('Isengard')).sort()"
+    assert editor.ask(ours) == NODES
+
+
+def test_a_help_page_opens_beside_its_node(training):
+    training.ask(
+        """() => {
+            const sheet = app.graph.nodes.find((node) => node.title === "sheet");
+            app.canvas.deselectAll();
+            app.canvas.select(sheet);
+            app.canvas.fitViewToSelectionAnimated?.();
+        }"""
+    )
+    training.page.get_by_test_id("info-button").click()
+    training.page.get_by_text("That is the honest way to see what a LoRA changed").wait_for()

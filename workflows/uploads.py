@@ -1,0 +1,51 @@
+"""What a person gives to upload: a picture, or a folder with pictures and their captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .client import Client
+
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})  # those that the Load Dataset node reads
+_CAPTION = ".txt"
+
+
+class UploadError(ValueError):
+    """A path that cannot be uploaded; the message says why."""
+
+
+def files(path: Path) -> list[Path]:
+    """The files to send: `path` itself, or a folder's pictures and captions. Raises UploadError."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UploadError(f"there is no file or folder {path} to upload.")
+    wanted = PICTURES | {_CAPTION}
+    found = sorted(
+        file for file in path.iterdir() if file.is_file() and file.suffix.lower() in wanted and file.name[0] != "."
+    )
+    if not any(file.suffix.lower() in PICTURES for file in found):
+        raise UploadError(f"folder {path} holds no picture. Give one with {', '.join(sorted(PICTURES))} files.")
+    return found
+
+
+def name(path: Path) -> str:
+    """Its name below ComfyUI's input folder."""
+    return path.resolve().name
+
+
+async def send(client: Client, path: Path, known_folders: list[str]) -> str:
+    """Upload `path` and tell how to use it. known_folders: those that the server has already."""
+    given = files(path)
+    if path.is_file():
+        return f"Uploaded {path}: --set NODE.image={await client.upload(path)} uses it."
+    for file in given:
+        await client.upload(file, subfolder=name(path))
+    captions = sum(file.suffix.lower() == _CAPTION for file in given)
+    told = (
+        f"Uploaded {len(given) - captions} pictures and {captions} captions from {path}: "
+        f"--set dataset.folder={name(path)} uses them."
+    )
+    if name(path) in known_folders:
+        told += f"\nNote: the server had a folder '{name(path)}' already; files of other names are still in it."
+    return told
