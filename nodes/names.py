@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
+_LONGEST = 200  # bytes; file systems take 255, with an ending and a number
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # reserved on Windows
 
 
@@ -36,6 +37,8 @@ def _checked(name: str, what: str) -> str:
             "no '..' and no absolute path."
         )
     for element in elements:
+        if len(element.encode()) > _LONGEST:
+            raise BadName(f"{what} '{name[:40]}…' is too long for a file. Use at most {_LONGEST} letters.")
         if (
             _FORBIDDEN.search(element)
             or _DEVICES.fullmatch(element)

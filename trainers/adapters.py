@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -45,14 +46,27 @@ def target_layers(network: nn.Module, targets: str) -> list[str]:
 
     targets: "attention", "attention_mlp" or "all_linear". Raises TrainingError where the network has none of them.
     """
-    linear = [path for path, module in network.named_modules() if path and isinstance(module, nn.Linear)]
+    modules = [(path, module) for path, module in network.named_modules() if path]
+    linear = [path for path, module in modules if isinstance(module, nn.Linear)]
     chosen = [path for path in linear if _is_target(path.split("."), targets)]
+    other = [path for path, module in modules if _is_other_matrix(module) and _is_target(path.split("."), targets)]
+    if other:
+        raise TrainingError(
+            f"{len(other)} of {len(other) + len(chosen)} layers to train are quantised ({other[0]}, …), which cannot "
+            "be trained on yet. Load the model in fp16, bf16 or fp32."
+        )
     if not chosen:
         raise TrainingError(
             f"no layer to train: {type(network).__name__} has {len(linear)} linear layers and none of them is "
             f"'{targets}'. Set targets to 'all_linear'."
         )
     return chosen
+
+
+def _is_other_matrix(module: nn.Module) -> bool:
+    """A linear layer of another class, as ComfyUI's for quantised weights."""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.dim() == 2 and not isinstance(module, (nn.Linear, nn.Embedding))
 
 
 def _is_target(elements: list[str], targets: str) -> bool:
@@ -72,13 +86,13 @@ def attached(network: nn.Module, config: TrainConfig) -> Iterator[dict[str, Lora
     """
     paths = target_layers(network, config.targets)
     lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=_exactly(paths), bias="none")
+    generator = torch.Generator().manual_seed(config.seed)
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with torch.random.fork_rng(devices=[]):  # peft draws weights too, which are drawn anew below
             inject_adapter_in_model(lora, network, adapter_name=ADAPTER)
         layers = {path: network.get_submodule(path) for path in paths}
         for layer in layers.values():
-            _keep_in_float32(layer)
+            _initialise(layer, generator)
         yield layers
     finally:
         _detach(network)
@@ -89,11 +103,16 @@ def _exactly(paths: list[str]) -> str:
     return "|".join(path.replace(".", r"\.") for path in paths)
 
 
-def _keep_in_float32(layer: LoraLayer) -> None:
-    for side in (layer.lora_A, layer.lora_B):
-        side[ADAPTER].float()
-    layer.lora_A[ADAPTER].weight.requires_grad_(True)
-    layer.lora_B[ADAPTER].weight.requires_grad_(True)
+def _initialise(layer: LoraLayer, generator: torch.Generator) -> None:
+    """float32 weights, whatever the base's dtype (peft casts to it): `down` Kaiming uniform, `up` zero."""
+    down, up = layer.lora_A[ADAPTER].float(), layer.lora_B[ADAPTER].float()
+    drawn = torch.empty(down.weight.shape)
+    nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
+    with torch.no_grad():
+        down.weight.copy_(drawn)
+        up.weight.zero_()
+    down.weight.requires_grad_(True)
+    up.weight.requires_grad_(True)
 
 
 def _detach(network: nn.Module) -> None:

@@ -11,8 +11,13 @@ def square(pixels: Tensor, resolution: int) -> Tensor:
     height, width, _ = pixels.shape
     scale = resolution / min(height, width)
     size = (max(resolution, round(height * scale)), max(resolution, round(width * scale)))
-    scaled = torch.nn.functional.interpolate(pixels.movedim(-1, 0)[None], size=size, mode="bicubic", antialias=True)[
-        0
-    ].movedim(0, -1)  # 3,H,W -> H,W,3
+    if size != (height, width):  # a picture of the right size is left alone
+        pixels = _scaled(pixels, size)
     top, left = (size[0] - resolution) // 2, (size[1] - resolution) // 2
-    return scaled[top : top + resolution, left : left + resolution].clamp(0, 1)
+    return pixels[top : top + resolution, left : left + resolution].clamp(0, 1)
+
+
+def _scaled(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    channels_first = pixels.movedim(-1, 0)[None]  # H,W,3 -> 1,3,H,W
+    scaled = torch.nn.functional.interpolate(channels_first, size=size, mode="bicubic", antialias=True)
+    return scaled[0].movedim(0, -1)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import comfy.ldm.modules.attention
 import comfy.lora
 import comfy.model_management
 import comfy.model_sampling
@@ -35,11 +36,13 @@ class ComfyBase:
     """A loaded ComfyUI MODEL as the training loop's frozen base (see `loop.Base`). Made by `opened`."""
 
     def __init__(self, patcher):
-        self._model = patcher.model
+        model = patcher.model
+        self._model = model
         self._conditions: dict[tuple, dict] = {}
-        self.network: nn.Module = patcher.model.diffusion_model
-        self.sampling = patcher.model.model_sampling
+        self.network: nn.Module = model.diffusion_model
+        self.sampling = model.model_sampling
         self.device: torch.device = patcher.load_device
+        self.dtype: torch.dtype = model.manual_cast_dtype or model.get_dtype()  # that it computes in
 
     def sigmas(self, positions: Tensor) -> Tensor:
         """Noise levels at positions 0 to 1: whole timesteps of a discrete schedule, sigma itself for flow."""
@@ -53,9 +56,16 @@ class ComfyBase:
 
     def predict(self, x: Tensor, sigma: Tensor, conditions: Sequence[Any]) -> Tensor:
         """The network's raw output, through ComfyUI's own `apply_model` (scaling, dtypes, extra conditions)."""
-        batch = comfy.samplers.cond_cat([self._model_conds(condition, x) for condition in conditions])
+        conds = [self._model_conds(condition, x) for condition in conditions]
+        groups = _alike(conds)
         with _raw_output(self.sampling):
-            return self._model.apply_model(x, sigma, **batch)
+            outputs = [self._apply(x[group], sigma[group], [conds[place] for place in group]) for group in groups]
+        order = torch.tensor([place for group in groups for place in group])
+        return torch.cat(outputs)[order.argsort()]
+
+    def _apply(self, x: Tensor, sigma: Tensor, conds: list[dict]) -> Tensor:
+        options = {"optimized_attention_override": _attention}
+        return self._model.apply_model(x, sigma, transformer_options=options, **comfy.samplers.cond_cat(conds))
 
     def _model_conds(self, conditioning, x: Tensor) -> dict:
         """What the model makes of one CONDITIONING for a latent of x's size: ComfyUI's COND values, made once."""
@@ -79,11 +89,14 @@ def opened(patcher) -> Iterator[ComfyBase]:
 
     ComfyUI loads weights under inference mode, and autograd refuses to save such tensors. They are replaced one by
     one by ordinary tensors of the same values, so there is never a second copy of the model. What is switched for
-    training is switched back at the end, whatever happens.
+    training is switched back at the end, whatever happens. Raises TrainingError where ComfyUI keeps weights away from
+    the device.
     """
     patcher = _resident(patcher)
-    with torch.inference_mode(False):
+    with torch.inference_mode():  # as ComfyUI always loads: its patching of weights fails under autograd
         comfy.model_management.load_models_gpu([patcher], memory_required=1e20, force_full_load=True)
+    _check_whole(patcher)
+    with torch.inference_mode(False):
         _make_ordinary(patcher.model)
         with _frozen(patcher.model), _training():
             yield ComfyBase(patcher)
@@ -101,11 +114,21 @@ def prediction_type(patcher) -> str:
 
 
 def encode_pictures(vae, patcher, pictures: Sequence[Tensor]) -> list[Tensor]:
-    """Latents in the model's own space (after `process_latent_in`): H,W,3 in 0..1 -> C,h,w float32 on the CPU."""
+    """Latents in the model's own space (after `process_latent_in`): H,W,3 in 0..1 -> C,h,w float32 on the CPU.
+
+    Raises TrainingError for a VAE of another model.
+    """
     latents = []
     for pixels in pictures:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        latent = patcher.model.process_latent_in(vae.encode(pixels[None])).float().cpu()
+        raw = vae.encode(pixels[None])
+        wanted = patcher.model.latent_format.latent_channels
+        if raw.shape[1] != wanted:
+            raise TrainingError(
+                f"the VAE gives latents of {raw.shape[1]} channels and the model takes {wanted}. Connect the VAE that "
+                "belongs to this model."
+            )
+        latent = patcher.model.process_latent_in(raw).float().cpu()
         with torch.inference_mode(False):
             latents.append(latent[0].clone())
     return latents
@@ -120,14 +143,14 @@ def encode_captions(clip, captions: Sequence[str]) -> dict[str, list]:
     return encoded
 
 
-def fingerprint(patcher) -> str:
-    """A sha256 that tells base models apart: every weight's name, type, shape and up to 1024 of its values.
+def fingerprint(base: ComfyBase) -> str:
+    """A sha256 that tells base models apart: every weight's name, type, shape and about a thousand of its values.
 
-    Whole files of 20 GB would take longer to hash than a short run takes to train. Patches (a LoRA loaded before)
-    count through their own identity.
+    Whole files of 20 GB would take longer to hash than a short run takes to train. A LoRA that is loaded into the
+    base counts, since it is in the weights.
     """
     digest = hashlib.sha256()
-    for name, weight in sorted(patcher.model.diffusion_model.state_dict().items()):
+    for name, weight in sorted(base.network.state_dict().items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         flat = weight.detach().flatten()
         digest.update(flat[:: max(1, len(flat) // 1024)].float().cpu().numpy().tobytes())
@@ -160,8 +183,36 @@ def _resident(patcher):
     """The MODEL, or on a newer ComfyUI that pages its weights in and out of the GPU ("dynamic"), a MODEL of the same
     file that does not: a backward pass needs every weight to stay where it was. Not run on a GPU yet."""
     if getattr(patcher, "is_dynamic", bool)():
-        return patcher.clone(disable_dynamic=True)
+        return patcher.get_non_dynamic_delegate()
     return patcher
+
+
+def _check_whole(patcher) -> None:
+    away = [name for name, weight in patcher.model.named_parameters() if weight.device.type != patcher.load_device.type]
+    if away:
+        raise TrainingError(
+            f"ComfyUI keeps {len(away)} of the model's weights away from {patcher.load_device} ({away[0]}, …), and "
+            "training needs them all there. Start ComfyUI without --novram and --lowvram."
+        )
+
+
+def _alike(conds: list[dict]) -> list[list[int]]:
+    """Places of conditions that fit into one batch, as ComfyUI's samplers group them."""
+    groups: list[list[int]] = []
+    for place, cond in enumerate(conds):
+        fitting = (group for group in groups if comfy.samplers.cond_equal_size(conds[group[0]], cond))
+        group = next(fitting, None)
+        if group is None:
+            groups.append([place])
+        else:
+            group.append(place)
+    return groups
+
+
+def _attention(_function, *arguments, **options) -> Tensor:
+    """PyTorch's attention, whatever ComfyUI was started with: others (sage, sub-quadratic) have no backward, or a
+    slow one."""
+    return comfy.ldm.modules.attention.attention_pytorch(*arguments, **options)
 
 
 @contextmanager
@@ -176,22 +227,30 @@ def _raw_output(sampling) -> Iterator[None]:
 
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
+    """No weight asks for a gradient, and every module knows that it trains (fp8 layers choose by that)."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    sampling = [module for module in model.modules() if not module.training]
     for parameter in trainable:
         parameter.requires_grad_(False)
+    for module in sampling:
+        module.training = True
     try:
         yield
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
+        for module in sampling:
+            module.training = False
 
 
 @contextmanager
 def _training() -> Iterator[None]:
     """Keep ComfyUI (newer than 0.3.75) from using fused kernels that have no backward."""
     management = comfy.model_management
-    before = getattr(management, "in_training", None)
-    management.in_training = True
+    if not hasattr(management, "in_training"):
+        yield
+        return
+    before, management.in_training = management.in_training, True
     try:
         yield
     finally:
@@ -204,10 +263,20 @@ def _make_ordinary(model: nn.Module) -> None:
     for module in model.modules():
         for store in (module._parameters, module._buffers):
             for name, tensor in store.items():
-                if tensor is not None and tensor.is_inference():
+                if tensor is not None and not _can_be_saved(tensor):
                     if id(tensor) not in replaced:
                         replaced[id(tensor)] = _ordinary(tensor)
                     store[name] = replaced[id(tensor)]
+
+
+def _can_be_saved(tensor: Tensor) -> bool:
+    """Whether autograd can save it: not an inference tensor, nor one that was moved while it was none."""
+    if tensor.is_inference():
+        return False
+    try:
+        return tensor._version >= 0
+    except RuntimeError:  # "Inference tensors do not track version counter."
+        return False
 
 
 def _ordinary(tensor: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ class Base(Protocol):
     network: nn.Module  # adapters go on its layers
     sampling: objective.Sampling
     device: torch.device
+    dtype: torch.dtype  # that the network computes in
 
     def sigmas(self, positions: Tensor) -> Tensor:
         """Noise levels at positions 0 (clean) to 1 (noise) of the model's schedule: B -> B."""
@@ -70,6 +71,8 @@ def train(base: Base, examples: Sequence[Example], config: TrainConfig, report: 
         parameters = adapters.parameters(layers)
         optimizer = optimizers.adamw(parameters, config)
         schedule = optimizers.schedule(optimizer, config)
+        # float16 has no room for small gradients: the loss is scaled up for the backward pass (arXiv 1710.03740, 3.2)
+        scaler = torch.amp.GradScaler(base.device.type, enabled=base.dtype == torch.float16)
 
         for step in range(config.steps):
             started = time.perf_counter()
@@ -77,10 +80,12 @@ def train(base: Base, examples: Sequence[Example], config: TrainConfig, report: 
             loss = batch_loss(base, batch, config, step)
             check_loss(loss, batch, step)
 
-            loss.backward()
-            clip_gradients(parameters, config.max_grad_norm, batch, step)
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            clip_gradients(parameters, config.max_grad_norm, batch, step, may_overflow=scaler.get_scale() > 1)
             learning_rate = schedule.get_last_lr()[0]
-            optimizer.step()
+            scaler.step(optimizer)  # leaves a step out whose gradients overflowed, and lowers the scale
+            scaler.update()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
 
@@ -148,10 +153,15 @@ def check_loss(loss: Tensor, batch: Sequence[Example], step: int) -> None:
         )
 
 
-def clip_gradients(parameters: list[nn.Parameter], max_norm: float, batch: Sequence[Example], step: int) -> None:
-    """Scale the gradients down to `max_norm` (0: leave them). Raises TrainingError where they are not finite."""
+def clip_gradients(
+    parameters: list[nn.Parameter], max_norm: float, batch: Sequence[Example], step: int, may_overflow: bool = False
+) -> None:
+    """Scale the gradients down to `max_norm` (0: leave them). Raises TrainingError where they are not finite.
+
+    may_overflow: with a scaled loss they may be, and the step is left out; not once the scale is down to 1.
+    """
     norm = nn.utils.clip_grad_norm_(parameters, max_norm or math.inf)
-    if not torch.isfinite(norm):
+    if not torch.isfinite(norm) and not may_overflow:
         raise TrainingError(
             f"the gradient is {norm.item()} at step {step + 1}, on {_names(batch)}. Lower the learning rate, or check "
             "the base model's precision."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -24,32 +23,41 @@ class Picture:
     caption: str
 
 
+@dataclass(frozen=True)
+class TrainingSet:
+    """The pictures of a run. hash: tells data sets apart, for the run and the LoRA file."""
+
+    name: str
+    hash: str
+    pictures: tuple[Picture, ...]
+
+
 def train_lora(
-    model, clip, vae, name: str, pictures: Sequence[Picture], config: TrainConfig, report: loop.Report
+    model, clip, vae, training_set: TrainingSet, config: TrainConfig, report: loop.Report
 ) -> tuple[dict[str, Tensor], Run]:
-    """Train a LoRA on `pictures` and give its weights (kohya names) and the run.
+    """Train a LoRA and give its weights (kohya names) and the run.
 
     model, clip, vae: ComfyUI's MODEL, CLIP and VAE. Raises TrainingError; what `report` raises passes through.
     """
     prediction = comfy_model.prediction_type(model)
-    examples = _encode(model, clip, vae, pictures, config.resolution)
+    examples = encode(model, clip, vae, training_set.pictures, config.resolution)
     with comfy_model.opened(model) as base:
-        base_hash = comfy_model.fingerprint(model)
+        base_hash = comfy_model.fingerprint(base)
         trained = loop.train(base, examples, config, report)
     run = Run(
         id=new_run_id(),
-        name=name,
+        name=training_set.name,
         config=config,
-        dataset_hash=dataset_hash(pictures),
+        dataset_hash=training_set.hash,
         base_hash=base_hash,
         prediction=prediction,
         metrics=trained.metrics,
-        ended="finished",
     )
     return lora_file.kohya_state_dict(trained.layers, comfy_model.lora_names(model)), run
 
 
-def _encode(model, clip, vae, pictures: Sequence[Picture], resolution: int) -> list[loop.Example]:
+def encode(model, clip, vae, pictures: Sequence[Picture], resolution: int) -> list[loop.Example]:
+    """Every picture's latent with its own caption's condition. Raises TrainingError for latents that are not finite."""
     cropped = [buckets.square(picture.pixels, resolution) for picture in pictures]
     latents = comfy_model.encode_pictures(vae, model, cropped)
     conditions = comfy_model.encode_captions(clip, [picture.caption for picture in pictures])
@@ -59,15 +67,6 @@ def _encode(model, clip, vae, pictures: Sequence[Picture], resolution: int) -> l
     ]
     loop.check_examples(examples)  # before minutes go into loading a large model
     return examples
-
-
-def dataset_hash(pictures: Sequence[Picture]) -> str:
-    """sha256 over every picture's size, pixels and caption, in order; names do not count."""
-    digest = hashlib.sha256()
-    for picture in pictures:
-        digest.update(f"{tuple(picture.pixels.shape)} {picture.caption}\0".encode())
-        digest.update(picture.pixels.contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def new_run_id() -> str:

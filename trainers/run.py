@@ -23,11 +23,10 @@ class Run:
     """A training run.
 
     id: unique, sorts by time.
-    dataset_hash: of every picture's pixels and caption, in order.
+    dataset_hash: of every picture's file and caption, in order.
     base_hash: of the base model's weights (see `comfy_model.fingerprint`).
     prediction: the base's prediction type, "eps", "v", "flow", ...
     metrics: one entry for each step.
-    ended: "finished".
     """
 
     id: str
@@ -37,4 +36,3 @@ class Run:
     base_hash: str
     prediction: str
     metrics: tuple[Progress, ...]
-    ended: str

@@ -22,6 +22,8 @@ _HEARTBEAT = 30.0  # seconds between pings: a connection that went away silently
 _RETRY_SECONDS = 1.0
 _RETRIES = 5
 _STOP_SECONDS = 5.0
+_LAST_EVENTS_SECONDS = 1.0  # for events that are under way when the queue shows that the prompt ended
+_CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
 
 
 class PromptRejected(RuntimeError):
@@ -172,15 +174,22 @@ class Client:
 
     async def _follow(self, socket: aiohttp.ClientWebSocketResponse, prompt_id: str, on_event) -> bool:
         """Hand on events until the prompt ended (True) or the connection did (False)."""
-        async for message in socket:
+        ended = False
+        while True:
+            try:
+                message = await socket.receive(timeout=_LAST_EVENTS_SECONDS if ended else None)
+            except asyncio.TimeoutError:  # its last event went to a connection before this one
+                return True
+            if message.type in _CLOSED:
+                return ended
             if message.type != aiohttp.WSMsgType.TEXT:  # a preview picture
                 continue
             event = json.loads(message.data)
             on_event(event)
-            # ComfyUI tells "success" before the history has it; it is in there when the queue has changed
-            if event["type"] == "status" and await self._has_ended(prompt_id):
+            if _is_last(event, prompt_id):
                 return True
-        return False
+            # the queue tells of an end that no event does: taken out by somebody, or over while we were away
+            ended = ended or (event["type"] == "status" and await self._has_ended(prompt_id))
 
     async def _has_ended(self, prompt_id: str) -> bool:
         try:
@@ -235,6 +244,12 @@ class Client:
 def title(prompt: Prompt, node: str) -> str:
     """A node's title, or its id where it has none."""
     return (prompt.get(node, {}).get("_meta") or {}).get("title") or node
+
+
+def _is_last(event: Event, prompt_id: str) -> bool:
+    """Whether ComfyUI is done with the prompt; it tells "success" earlier, before the history has it."""
+    data = event.get("data") or {}
+    return event["type"] == "executing" and data.get("node") is None and data.get("prompt_id") == prompt_id
 
 
 def _raise_failure(entry: dict[str, Any], prompt: Prompt, so_far: Finished) -> None:

@@ -53,7 +53,7 @@ def after(status: Status, event: Event, titles: Mapping[str, str]) -> Status:
             value=data["step"],
             total=data["steps"],
             losses=losses,
-            seconds_per_step=data["seconds_per_step"],
+            seconds_per_step=data["seconds_per_step"] or None,  # none before the first step
         )
     return status
 

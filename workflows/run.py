@@ -64,7 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         _run(options, results)
-    except (settings.WorkflowError, settings.SettingError, uploads.UploadError, aiohttp.InvalidURL) as error:
+    except aiohttp.InvalidURL as error:
+        return _failed(BAD_ARGUMENTS, f"--server {error.url} is no address of a server.", results)
+    except (settings.WorkflowError, settings.SettingError, uploads.UploadError) as error:
         return _failed(BAD_ARGUMENTS, f"{error}", results)
     except NoServer as error:
         return _failed(NO_SERVER, f"{error}", results)
@@ -157,6 +159,8 @@ async def _run_on(url: str, prompt: Prompt, options: argparse.Namespace, results
 async def _object_info(client: Client) -> dict:
     try:
         return await client.object_info()
+    except aiohttp.InvalidURL:
+        raise
     except (aiohttp.ClientResponseError, ValueError) as error:
         raise NoServer(f"what answers at {client.url} is no ComfyUI: no /object_info ({error}).") from error
 

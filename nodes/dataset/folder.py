@@ -11,6 +11,10 @@ from . import images
 from .records import Dataset, Origin, Sample
 
 
+class CaptionError(ValueError):
+    """A caption that is no text; the message says what to do."""
+
+
 class FolderError(ValueError):
     """A folder that cannot be loaded; the message says what was found, what was expected, and what to do."""
 
@@ -29,7 +33,7 @@ def load(folder: Path, name: str, default_caption: str = "") -> Dataset:
     for file in files:
         try:
             sample = _sample(file, name, default_caption)
-        except (images.UnreadableImage, OSError) as error:
+        except (images.UnreadableImage, CaptionError, OSError) as error:
             broken.append(f"{name}/{file.name}: {error}")
             continue
         if not sample.caption:
@@ -65,9 +69,13 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     if folder.is_dir():
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            status = entry.stat()
+            status = entry.stat(follow_symlinks=not _dangling(entry))
             digest.update(f"{entry.name} {status.st_size} {status.st_mtime_ns}\0".encode())
     return digest.hexdigest()
+
+
+def _dangling(entry: os.DirEntry) -> bool:
+    return entry.is_symlink() and not Path(entry.path).exists()
 
 
 def with_pictures(root: Path, depth: int = 3) -> list[str]:
@@ -88,20 +96,20 @@ def _sample(file: Path, folder_name: str, default_caption: str) -> Sample:
         name=file.name,
         image=file,
         size=image.size,
-        caption=_caption(file.with_suffix(".txt"), folder_name) or default_caption.strip(),
+        caption=_caption(file.with_suffix(".txt")) or default_caption.strip(),
         origin=Origin(source=f"{folder_name}/{file.name}", sha256=hashlib.sha256(data).hexdigest()),
     )
 
 
-def _caption(file: Path, folder_name: str) -> str:
+def _caption(file: Path) -> str:
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError as error:
-        raise FolderError(
-            f"caption {folder_name}/{file.name} is not UTF-8 text (byte 0x{error.object[error.start]:02X} at position "
-            f"{error.start}). Save it as UTF-8."
+        raise CaptionError(
+            f"its caption {file.name} is not UTF-8 text (byte 0x{error.object[error.start]:02X} at position "
+            f"{error.start}; save it as UTF-8)"
         ) from error
     return " ".join(text.split())
 

@@ -54,6 +54,8 @@ class LoadDataset(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, folder, default_caption):
+        if folder is None:  # comes through a link: not known yet, so it counts as changed
+            return float("nan")
         return f"{folders.fingerprint(_path(folder))} {default_caption}"
 
     @classmethod

@@ -1,5 +1,7 @@
 """The sampling room's door to ComfyUI."""
 
+import inspect
+
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
@@ -11,6 +13,10 @@ from PIL import Image
 
 from ..dataset import images
 from . import sheet
+
+# A newer ComfyUI is told that an empty latent has an eighth of the picture's size, as EmptyLatentImage tells it.
+_TAKES_RATIO = "downscale_ratio_spacial" in inspect.signature(comfy.sample.fix_empty_latent_channels).parameters
+_EMPTY = {"downscale_ratio_spacial": 8} if _TAKES_RATIO else {}
 
 
 class ContactSheet(io.ComfyNode):
@@ -59,10 +65,16 @@ class ContactSheet(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, prompts):
+        if prompts is None or _lines(prompts):  # None: comes through a link
+            return True
+        return _NO_PROMPT  # now, not when the training before it has run
+
+    @classmethod
     def execute(cls, before, after, clip, vae, prompts, negative, title, seed, seeds, filename_prefix, **settings):
-        lines = [line.strip() for line in prompts.splitlines() if line.strip()]
+        lines = _lines(prompts)
         if not lines:
-            raise ValueError("there is no prompt to sample. Write one prompt a line into 'prompts'.")
+            raise ValueError(_NO_PROMPT)
         drawn = _sample_all({"before": before, "after": after}, clip, vae, lines, negative, seed, seeds, settings)
         groups = [
             sheet.Group(line, tuple((row, tuple(drawn[row, line, place] for place in range(seeds))) for row in ROWS))
@@ -74,6 +86,11 @@ class ContactSheet(io.ComfyNode):
 
 
 ROWS = ("before", "after")
+_NO_PROMPT = "there is no prompt to sample. Write one prompt a line into 'prompts'."
+
+
+def _lines(prompts: str) -> list[str]:
+    return [line.strip() for line in prompts.splitlines() if line.strip()]
 
 
 def _sample_all(models, clip, vae, prompts, negative, seed, seeds, settings) -> dict[tuple, Image.Image]:
@@ -96,7 +113,7 @@ def _encode(clip, text: str):
 def _sample(model, positive, negative, seed, bar, *, steps, cfg, sampler_name, scheduler, width, height):
     """One latent, drawn as core's EmptyLatentImage and KSampler draw it."""
     empty = torch.zeros([1, 4, height // 8, width // 8], device=comfy.model_management.intermediate_device())
-    latent = comfy.sample.fix_empty_latent_channels(model, empty)
+    latent = comfy.sample.fix_empty_latent_channels(model, empty, **_EMPTY)
     noise = comfy.sample.prepare_noise(latent, seed)
     return comfy.sample.sample(
         model,

@@ -148,9 +148,7 @@ class TrainLora(io.ComfyNode):
         settings = dataclasses.replace(
             config or _DEFAULT, steps=steps, learning_rate=learning_rate, rank=rank, seed=seed
         )
-        lora, run = recipe.train_lora(
-            model, clip, vae, dataset.name, _pictures(dataset), settings, _live(cls.hidden, steps)
-        )
+        lora, run = recipe.train_lora(model, clip, vae, _training_set(dataset), settings, _live(cls.hidden, steps))
         return io.NodeOutput(lora, comfy_model.with_lora(model, lora), run)
 
 
@@ -205,11 +203,12 @@ def _lora_folder() -> Path:
     return Path(folder_paths.get_folder_paths("loras")[0])
 
 
-def _pictures(dataset: Dataset) -> list[recipe.Picture]:
-    return [
+def _training_set(dataset: Dataset) -> recipe.TrainingSet:
+    pictures = (
         recipe.Picture(sample.name, images.read(sample.image, sample.origin.sha256)[0], sample.caption)
         for sample in dataset.samples
-    ]
+    )
+    return recipe.TrainingSet(dataset.name, dataset.hash, tuple(pictures))
 
 
 def _live(hidden: io.HiddenHolder, steps: int) -> Live:

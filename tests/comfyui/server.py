@@ -91,7 +91,8 @@ class Server:
             "--disable-auto-launch", "--preview-method", "none",
             *_device_arguments(self.comfyui.python),
         ]  # fmt: skip
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
+        # threads that wait sleep: spinning, they stall for seconds a step where a browser or a test wants the cores too
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
         with open(self.base / "server.log", "wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 

@@ -21,6 +21,11 @@ def test_names_that_are_not_plain_are_refused(tmp_path, name):
     assert str(raised.value).startswith(f"folder '{name}'")
 
 
+def test_a_name_too_long_for_a_file_is_refused(tmp_path):
+    with pytest.raises(BadName, match="too long"):
+        confined(tmp_path, "ü" * 150, "LoRA name")
+
+
 def test_a_link_that_leads_out_is_refused(tmp_path):
     (tmp_path / "inside").mkdir()
     (tmp_path / "outside").mkdir()

@@ -7,14 +7,13 @@ import sys
 import pytest
 import torch
 
-from isengard.tests.comfyui.installation import checkpoint, installation
+from isengard.tests.comfyui.installation import Installation, checkpoint, embedded, installation
 
 
 @pytest.fixture(scope="session")
 def comfy_model():
     """`trainers.comfy_model`, imported as inside ComfyUI."""
-    found = installation()
-    sys.path.append(str(found.path))
+    sys.path.append(str(_comfyui().path))
     arguments, sys.argv = sys.argv, ["main.py", "--cpu"]
     try:
         import comfy.options
@@ -26,14 +25,26 @@ def comfy_model():
     return comfy_model
 
 
-@pytest.fixture
-def load(comfy_model):
-    """A function that loads a MODEL as CheckpointLoaderSimple does: under inference mode, nothing shared."""
+@pytest.fixture(scope="session")
+def load_all(comfy_model):
+    """A function that loads MODEL, CLIP and VAE as CheckpointLoaderSimple does: under inference mode."""
     import comfy.sd
 
-    def load(kind: str):
+    def load_all(kind: str, **options):
         with torch.inference_mode():
-            path = str(checkpoint(kind, installation()))
-            return comfy.sd.load_checkpoint_guess_config(path, output_vae=False, output_clip=False)[0]
+            path = str(checkpoint(kind, _comfyui()))
+            return comfy.sd.load_checkpoint_guess_config(path, **options)[:3]
 
-    return load
+    return load_all
+
+
+@pytest.fixture
+def load(load_all):
+    """A function that loads a MODEL alone, anew at each call."""
+    return lambda kind: load_all(kind, output_vae=False, output_clip=False)[0]
+
+
+def _comfyui() -> Installation:
+    """The ComfyUI under test where it runs on this Python; else the embedded one, whose requirements are here."""
+    found = installation()
+    return found if found.python == sys.executable else Installation(embedded(), sys.executable)

@@ -12,6 +12,11 @@ def test_size_and_range(height, width):
     assert out.max() <= 1
 
 
+def test_a_picture_of_the_right_size_is_left_alone():
+    picture = torch.rand(64, 64, 3)
+    assert torch.equal(buckets.square(picture, 64), picture)
+
+
 def test_the_middle_is_kept():
     picture = torch.zeros(64, 192, 3)
     picture[:, 64:128] = 1.0  # the middle third is white

@@ -144,10 +144,11 @@ def test_the_base_is_left_as_it_was_found(comfy_model, load, failing):
     weights = {key: value.clone() for key, value in model.state_dict().items()}
     modules = {path: id(module) for path, module in model.named_modules()}
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-    training = getattr(comfy.model_management, "in_training", None)
+    training = {path: module.training for path, module in model.named_modules()}
+    switch = vars(comfy.model_management).get("in_training", "absent")
 
     def report(progress):
-        assert comfy.model_management.in_training is True
+        assert vars(comfy.model_management).get("in_training", "absent") in (True, "absent")
         if failing:
             raise KeyError("stop")
 
@@ -164,29 +165,75 @@ def test_the_base_is_left_as_it_was_found(comfy_model, load, failing):
     assert {path: id(module) for path, module in model.named_modules()} == modules
     assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == flags
     assert "calculate_denoised" not in vars(model.model_sampling)
-    assert getattr(comfy.model_management, "in_training", None) is training
+    assert {path: module.training for path, module in model.named_modules()} == training
+    assert vars(comfy.model_management).get("in_training", "absent") is switch
 
 
 def test_weights_become_ordinary_tensors_and_shared_ones_stay_shared(comfy_model):
     with torch.inference_mode():
-        module = torch.nn.ModuleDict({"a": torch.nn.Linear(3, 3), "b": torch.nn.Linear(3, 3)})
-        module["b"].weight = module["a"].weight
+        module = torch.nn.ModuleDict({name: torch.nn.Linear(3, 3) for name in "abc"})
+        module["c"].weight = module["a"].weight
         module["a"].register_buffer("table", torch.arange(3.0))
     before = {key: value.clone() for key, value in module.state_dict().items()}
+    module["b"].to(torch.float64)  # moved outside inference mode: no inference tensor, and still not to be saved
+    module["b"].to(torch.float32)
     comfy_model._make_ordinary(module)
-    assert not any(tensor.is_inference() for tensor in module.state_dict().values())
-    assert module["b"].weight is module["a"].weight
+    module["b"](module["a"](torch.ones(1, 3, requires_grad=True))).sum().backward()
+    assert module["c"].weight is module["a"].weight
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
 
 
 def test_the_fingerprint_tells_weights_apart(comfy_model, load):
+    def fingerprint(patcher):
+        with comfy_model.opened(patcher) as base:
+            return comfy_model.fingerprint(base)
+
     patcher = load("sd3")
-    first = comfy_model.fingerprint(patcher)
-    assert first == comfy_model.fingerprint(load("sd3"))
-    assert first != comfy_model.fingerprint(load("sd15"))
-    with torch.inference_mode():
+    first = fingerprint(patcher)
+    assert first == fingerprint(load("sd3"))
+    assert first != fingerprint(load("sd15"))
+    with torch.no_grad():
         patcher.model.diffusion_model.joint_blocks[2].x_block.mlp.fc1.weight += 1e-2
-    assert comfy_model.fingerprint(patcher) != first
+    assert fingerprint(patcher) != first
+
+
+def test_a_lora_that_is_loaded_into_the_base_is_trained_on_and_left_there(comfy_model, load):
+    """A DoRA, whose merging into the weights ComfyUI computes in a way that fails under autograd."""
+    import comfy.model_management
+
+    path = "joint_blocks.1.x_block.mlp.fc1"
+    weight = load("sd3").model.diffusion_model.get_submodule(path).weight
+    generator = torch.Generator().manual_seed(1)
+    name = f"lora_unet_{path.replace('.', '_')}"
+    dora = {
+        f"{name}.lora_up.weight": torch.randn(weight.shape[0], 2, generator=generator) * 0.1,
+        f"{name}.lora_down.weight": torch.randn(2, weight.shape[1], generator=generator) * 0.1,
+        f"{name}.alpha": torch.tensor(2.0),
+        f"{name}.dora_scale": weight.float().norm(dim=0, keepdim=True) * 1.5,
+    }
+    expected = comfy_model.with_lora(load("sd3"), dora)
+    with torch.inference_mode():
+        comfy.model_management.load_models_gpu([expected], force_full_load=True)
+    trained_on = comfy_model.with_lora(load("sd3"), dora)
+    with comfy_model.opened(trained_on) as base:
+        loop.train(base, examples("sd3"), CONFIG, lambda progress: None)
+    merged = trained_on.model.diffusion_model.get_submodule(path).weight
+    assert not torch.allclose(merged, weight, atol=1e-2), "the DoRA is not in the weights"
+    assert torch.equal(merged, expected.model.diffusion_model.get_submodule(path).weight)
+
+
+def test_captions_of_different_lengths_fit_into_one_step(comfy_model, load):
+    """SD3 does not pad: 77 tokens and 154 cannot be one batch. Each predicts as it does alone."""
+    short, other, long = examples("sd3")
+    tokens, more = long.condition[0]
+    long = Example("long", long.latent, [[torch.cat([tokens, tokens], 1), more]])
+    batch = [short, long, other]
+    with comfy_model.opened(load("sd3")) as base, torch.no_grad():
+        x, sigma = torch.stack([example.latent for example in batch]), torch.tensor([0.2, 0.5, 0.9])
+        together = base.predict(x, sigma, [example.condition for example in batch])
+        for place, example in enumerate(batch):
+            alone = base.predict(x[place : place + 1], sigma[place : place + 1], [example.condition])
+            torch.testing.assert_close(together[place : place + 1], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_that_predicts_no_noise_is_refused(comfy_model, load):

@@ -10,6 +10,16 @@ from isengard.trainers.errors import TrainingError
 
 from .tiny import TinyBase, examples
 
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The network is so small that threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 CONFIG = TrainConfig(steps=30, learning_rate=1e-2, rank=4, alpha=4, batch_size=2, seed=11)
 
 
@@ -112,6 +122,18 @@ def test_a_learning_rate_of_zero_learns_nothing():
     assert all(not layer.up.any() for layer in trained.layers.values())
 
 
+def test_gradients_too_small_for_float16_are_not_lost():
+    """Scaled down by 1e-6, the gradients of a float16 network are all zero unless the loss is scaled up."""
+    base = TinyBase()
+    base.network.half()
+    base.network.out.weight.mul_(1e-6)
+    base.dtype = torch.float16
+    base.predict = lambda x, sigma, conditions: base.network(x.half(), sigma.half(), torch.stack(conditions).half())
+    trained = train(base=base)
+    assert all(layer.up.any() for layer in trained.layers.values())
+    assert all(torch.isfinite(layer.up).all() for layer in trained.layers.values())
+
+
 def test_gradients_are_clipped():
     """With the norm near zero, Adam still takes steps of the same size; plain gradients show the clipping."""
     parameter = torch.nn.Parameter(torch.zeros(4))
@@ -148,3 +170,4 @@ def test_a_gradient_that_is_not_finite_names_the_step():
     parameter.grad = torch.tensor([float("inf")])
     with pytest.raises(TrainingError, match="gradient is inf at step 8, on picture 0"):
         loop.clip_gradients([parameter], 1.0, examples(1), 7)
+    loop.clip_gradients([parameter], 1.0, examples(1), 7, may_overflow=True)

@@ -11,9 +11,7 @@ from isengard.trainers.config import TrainConfig
 from isengard.trainers.errors import TrainingError
 from isengard.trainers.run import Run
 
-RUN = Run(
-    "20260101-000000-abcd", "mira", TrainConfig(rank=2, alpha=1.0, steps=5), "d" * 64, "b" * 64, "flow", (), "finished"
-)
+RUN = Run("20260101-000000-abcd", "mira", TrainConfig(rank=2, alpha=1.0, steps=5), "d" * 64, "b" * 64, "flow", ())
 
 
 def layers():

@@ -54,6 +54,7 @@ class TinyBase:
         self.network = TinyNetwork().requires_grad_(False)
         self.sampling = FlowSampling()
         self.device = torch.device("cpu")
+        self.dtype = torch.float32
 
     def sigmas(self, positions: Tensor) -> Tensor:
         return positions

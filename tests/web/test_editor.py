@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,8 @@ def template(name: str) -> dict:
 
 @pytest.fixture
 def training(editor):
-    """The editor with the training template open, set to run quickly."""
-    editor.open(template("train_character"), "training")
+    """The editor with the training template open, as a workflow of its own, set to run quickly."""
+    editor.open(template("train_character") | {"id": str(uuid.uuid4())}, "training")
     editor.set(**QUICK)
     editor.record()
     return editor
@@ -144,11 +145,11 @@ def test_interrupting_is_shown_and_another_run_works(training):
 
 
 def test_a_failure_is_shown(training):
-    training.set(train__steps=5, train__learning_rate=1.0, config__max_grad_norm=0, config__warmup_steps=5)
+    training.set(train__steps=1000, train__learning_rate=1.0, config__max_grad_norm=0, config__alpha=1024)
     training.run()
     training.wait("() => document.querySelector('.isengard-live').dataset.state === 'failed'")
-    assert "failed at the start" in training.live.inner_text()
-    assert "warmup_steps is 5" in training.live.get_attribute("title")
+    assert "failed at step" in training.live.inner_text()
+    assert "Lower the learning rate" in training.live.get_attribute("title")
     training.page.keyboard.press("Escape")
     training.page.get_by_role("dialog").wait_for(state="detached")
 
@@ -158,7 +159,7 @@ def test_the_curve_outlives_a_switch_to_another_workflow(training):
     training.run()
     training.wait_for_state("finished")
     workflow = training.ask("() => app.graph.serialize()")
-    training.open({**workflow, "id": "00000000-0000-4000-8000-000000000001"}, "a copy")
+    training.open(workflow | {"id": str(uuid.uuid4())}, "a copy")
     assert training.live.get_attribute("data-state") == "idle", "the curve belongs to another workflow"
     training.open(workflow, "back")
     assert training.live.get_attribute("data-points") == "4"
@@ -190,8 +191,9 @@ def test_a_node_has_a_help_page_about_all_it_has(editor, node):
     response = editor.page.request.get(f"{editor.url}/extensions/isengard/docs/{node}.md")
     assert response.ok and "html" not in response.headers["content-type"]
     text = response.text()
-    names = [name for group in about["input_order"].values() for name in group] + about["output_name"]
-    assert [name for name in names if f"**{name}**" not in text and f"`{name}`" not in text] == []
+    inputs = about["input_order"]
+    names = [*inputs["required"], *inputs.get("optional", []), *about["output_name"]]
+    assert [name for name in names if f"**{name}**" not in text] == []
     for heading in ("## Inputs", "## Outputs", "## Example", "## When something goes wrong"):
         assert heading in text
 

@@ -47,6 +47,13 @@ def test_progress_and_losses_are_of_the_node_that_runs():
     assert status(executing("4"), trained("4", 8, 40, [0.5]), executing("6")) == Status("6", "sheet")
 
 
+def test_before_the_first_step_only_the_steps_are_known():
+    begun = trained("4", 0, 40, [])
+    begun["data"]["seconds_per_step"] = 0.0
+    assert status(executing("4"), begun) == Status("4", "train", 0, 40)
+    assert line(status(executing("4"), begun), bar=False) == "train           0 %  0/40"
+
+
 def test_the_loss_is_the_mean_of_the_latest_twenty():
     now = status(
         executing("4"), trained("4", 10, 90, [9.0] * 10), *(trained("4", 10 + i, 90, [1.0]) for i in range(15))

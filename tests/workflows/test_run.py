@@ -47,7 +47,7 @@ def rows(result: subprocess.CompletedProcess) -> list[list[str]]:
 
 
 def paths(result: subprocess.CompletedProcess) -> dict[str, Path]:
-    return {source: Path(what) for source, what in rows(result) if re.search(r"\.(png|safetensors)$", what)}
+    return {source: Path(what) for source, what in rows(result) if not what.startswith("saved as")}
 
 
 def metadata(server, name: str) -> dict[str, str]:
@@ -260,10 +260,15 @@ def test_a_node_that_fails_ends_it_with_comfyuis_message(comfyui, tmp_path):
 
 @pytest.mark.comfyui
 def test_what_came_out_before_a_failure_is_fetched(comfyui, tmp_path):
-    result = run("--server", comfyui.url, "--set", "sheet.prompts=", "--set", "save.name=kept", cwd=tmp_path)
+    prompt = json.loads(TRAIN.read_text())
+    del prompt["6"]
+    inputs = {"images": ["7", 0], "filename_prefix": "../../chart"}
+    prompt["8"] = {"class_type": "SaveImage", "inputs": inputs, "_meta": {"title": "copy"}}
+    (tmp_path / "copy.json").write_text(json.dumps(prompt))
+    result = run("--server", comfyui.url, workflow=tmp_path / "copy.json", cwd=tmp_path)
     assert result.returncode == 1
-    assert "sheet (node 6, IsengardContactSheet) raised ValueError: there is no prompt to sample" in result.stderr
-    assert ["save", "saved as kept.safetensors"] in rows(result)
+    assert "copy (node 8, SaveImage) raised Exception: " in result.stderr
+    assert "Not finished. What came out before:" in result.stderr
     assert (tmp_path / paths(result)["chart"]).is_file()
 
 
