@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ ALLOWED = {  # room -> rooms of the pack that it may import
     "trainers": {"trainers"},
     "sota": {"sota"},
     "workflows": {"workflows", "tests"},  # run.py boots the ComfyUI of the tests
+}
+LIBRARIES = {  # beside the standard library
+    "nodes": {"torch", "numpy", "PIL", "matplotlib"},
+    "trainers": {"torch", "peft", "safetensors", "numpy", "yaml"},
+    "sota": {"PIL", "numpy", "dicebear", "dicebear_core", "dicebear_styles", "resvg_py"},
+    "workflows": {"aiohttp"},
 }
 DOORS = {"nodes.py", "sockets.py", "extension.py", "routes.py"}  # the files of nodes/ that may import ComfyUI
 
@@ -42,9 +49,15 @@ def wrong_arrows(path: Path, source: str | None = None) -> list[str]:
     for module in imported(path, source):
         if module[0] == "." and module[1] not in ALLOWED[room]:
             wrong.append(f"{room} -> {module[1]}")
-        if module[0] in COMFY and not may_import_comfy(path):
+        elif module[0] != "." and not may_import(path, module[0]):
             wrong.append(f"{path.name} imports {module[0]}")
     return wrong
+
+
+def may_import(path: Path, module: str) -> bool:
+    if module in COMFY:
+        return may_import_comfy(path)
+    return module in sys.stdlib_module_names or module in LIBRARIES[path.relative_to(ROOT).parts[0]]
 
 
 def may_import_comfy(path: Path) -> bool:
@@ -64,6 +77,8 @@ def test_arrows(path):
     [
         ("trainers/loop.py", "from ..nodes import names", "trainers -> nodes"),
         ("trainers/loop.py", "import comfy.utils", "loop.py imports comfy"),
+        ("trainers/loop.py", "import execution", "loop.py imports execution"),
+        ("trainers/loop.py", "import isengard.nodes.names", "loop.py imports isengard"),
         ("nodes/dataset/folder.py", "from folder_paths import x", "folder.py imports folder_paths"),
         ("nodes/dataset/folder.py", "from ...workflows import client", "nodes -> workflows"),
         ("sota/__init__.py", "from ..trainers.config import TrainConfig", "sota -> trainers"),

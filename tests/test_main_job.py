@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from isengard.tests.comfyui.server import DIRECT
 from isengard.workflows.client import Interrupted
 
 from . import graph
@@ -109,16 +110,24 @@ def test_the_trained_model_draws_what_the_file_draws(comfyui, trained):
     assert np.array_equal(first_sheet[below_title:], second_sheet[below_title:])
 
 
-def test_a_picture_of_the_sheet_is_what_ksampler_gives(comfyui, trained):
+def test_the_sheet_shows_what_ksampler_gives_without_the_lora_above_and_with_it_below(comfyui, trained):
     prompt, _, finished = trained
     (settings,) = [node["inputs"] for node in prompt.values() if node["_meta"]["title"] == "sheet"]
-    core = graph.sampled("sd3.safetensors", seed=settings["seed"], prefix="core")
-    core["6"]["inputs"] |= {key: settings[key] for key in ("steps", "cfg", "sampler_name", "scheduler")}
-    core["4"]["inputs"]["text"] = settings["negative"]
-    alone = graph.picture(comfyui, graph.run(comfyui, core), "save", core)
     sheet = graph.picture(comfyui, finished, "sheet", prompt)
-    windows = np.lib.stride_tricks.sliding_window_view(sheet, (64, 64, 3))[:, :, 0]
-    assert (windows == alone).all((-1, -2, -3)).any(), "KSampler's picture is nowhere on the sheet"
+    rows = []
+    for lora in (None, "main job.safetensors"):
+        core = graph.sampled("sd3.safetensors", lora, seed=settings["seed"], prefix="core")
+        core["6"]["inputs"] |= {key: settings[key] for key in ("steps", "cfg", "sampler_name", "scheduler")}
+        core["3"]["inputs"]["text"], core["4"]["inputs"]["text"] = settings["prompts"], settings["negative"]
+        rows.append(row_of(graph.picture(comfyui, graph.run(comfyui, core), "save", core), sheet))
+    assert rows[0] < rows[1]
+
+
+def row_of(picture: np.ndarray, sheet: np.ndarray) -> int:
+    """The only place where the sheet shows the picture, pixel by pixel: its upper edge."""
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, picture.shape)[:, :, 0]
+    ((row, _),) = np.argwhere((windows == picture).all((-1, -2, -3)))
+    return int(row)
 
 
 def test_the_file_says_how_it_was_trained(comfyui, trained):
@@ -177,6 +186,7 @@ def test_an_interrupt_ends_within_one_step_and_leaves_everything_as_it_was(comfy
         return graph.picture(comfyui, graph.run(comfyui, prompt), "sheet", prompt)
 
     before = sample("before the interrupt")
+    loads = comfyui.log().count("model_type ")
     files = sorted(path.name for path in lora_folder(comfyui).iterdir())
     # steps of about a second, so that "within one step" can be told from "within two"
     steps = interrupted_at(comfyui, graph.job(
@@ -185,6 +195,7 @@ def test_an_interrupt_ends_within_one_step_and_leaves_everything_as_it_was(comfy
     assert steps["at the end"] <= steps["when asked"] + 1
     assert sorted(path.name for path in lora_folder(comfyui).iterdir()) == files
     assert np.array_equal(sample("after the interrupt"), before)
+    assert comfyui.log().count("model_type ") == loads, "the model was loaded anew: this shows nothing of the old one"
 
 
 def train_any(server) -> str:
@@ -198,8 +209,8 @@ def interrupted_at(server, prompt) -> dict[str, int]:
     with ThreadPoolExecutor() as threads:
 
         def on_event(event):
-            if event["type"] == "isengard.train":
-                steps["at the end"] = event["data"]["step"]
+            if event["type"] == "progress":  # one for every step; our own events come five times a second at most
+                steps["at the end"] = event["data"]["value"]
                 if steps["at the end"] >= 3 and not steps["when asked"]:
                     steps["when asked"] = steps["at the end"]
                     threads.submit(interrupt, server)
@@ -210,4 +221,5 @@ def interrupted_at(server, prompt) -> dict[str, int]:
 
 
 def interrupt(server) -> None:
-    urllib.request.urlopen(urllib.request.Request(f"{server.url}/interrupt", method="POST"), timeout=10).close()
+    request = urllib.request.Request(f"{server.url}/interrupt", method="POST")
+    DIRECT.open(request, timeout=10).close()

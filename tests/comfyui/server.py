@@ -18,6 +18,7 @@ from pathlib import Path
 from .installation import PACK, checkpoint, installation
 
 _FOLDERS = ("custom_nodes", "models/checkpoints", "models/loras", "input", "output", "user", "temp")
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is never behind a proxy
 _BOOT_SECONDS = 180.0
 _END_SECONDS = 20.0
 
@@ -102,7 +103,7 @@ class Server:
             if self._process.poll() is not None:
                 raise RuntimeError(f"ComfyUI ended with code {self._process.returncode}:\n{self.log()[-4000:]}")
             try:
-                urllib.request.urlopen(f"{self.url}/system_stats", timeout=5).close()
+                DIRECT.open(f"{self.url}/system_stats", timeout=5).close()
                 return
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.2)

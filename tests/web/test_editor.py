@@ -48,6 +48,7 @@ def test_a_template_opens_from_the_dialog(editor, name):
     card.click()
     dialog.wait_for(state="detached")
     editor.wait("(count) => app.graph.nodes.length === count", len(template(name)["nodes"]))
+    assert editor.page.locator(".p-toast-message").all_inner_texts() == []
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -158,7 +159,7 @@ def test_the_curve_outlives_a_switch_to_another_workflow(training):
     training.set(train__steps=4, train__seed=1)
     training.run()
     training.wait_for_state("finished")
-    workflow = training.ask("() => app.graph.serialize()")
+    workflow = json.loads(training.ask("() => JSON.stringify(app.graph.serialize())"))
     training.open(workflow | {"id": str(uuid.uuid4())}, "a copy")
     assert training.live.get_attribute("data-state") == "idle", "the curve belongs to another workflow"
     training.open(workflow, "back")
@@ -204,13 +205,14 @@ def test_every_node_has_a_help_page(editor):
 
 
 def test_a_help_page_opens_beside_its_node(training):
-    training.ask(
+    place = training.ask(
         """() => {
             const sheet = app.graph.nodes.find((node) => node.title === "sheet");
-            app.canvas.deselectAll();
-            app.canvas.select(sheet);
-            app.canvas.fitViewToSelectionAnimated?.();
+            const [x, y] = app.canvas.convertOffsetToCanvas([sheet.pos[0] + 80, sheet.pos[1] - 15]);
+            const canvas = app.canvas.canvas.getBoundingClientRect();
+            return [x + canvas.left, y + canvas.top];
         }"""
     )
+    training.page.mouse.click(*place)
     training.page.get_by_test_id("info-button").click()
     training.page.get_by_text("That is the honest way to see what a LoRA changed").wait_for()
