@@ -211,8 +211,9 @@ def test_a_lora_that_is_loaded_into_the_base_is_trained_on_and_left_there(comfy_
         f"{name}.alpha": torch.tensor(2.0),
         f"{name}.dora_scale": weight.float().norm(dim=0, keepdim=True) * 1.5,
     }
-    expected = comfy_model.with_lora(load("sd3"), dora)
-    with torch.inference_mode():
+    with torch.inference_mode():  # as LoraLoader reads a file
+        dora = {key: tensor.clone() for key, tensor in dora.items()}
+        expected = comfy_model.with_lora(load("sd3"), dora)
         comfy.model_management.load_models_gpu([expected], force_full_load=True)
     trained_on = comfy_model.with_lora(load("sd3"), dora)
     with comfy_model.opened(trained_on) as base:
