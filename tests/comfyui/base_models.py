@@ -23,8 +23,8 @@ SEED = 20251128
 def seeded_weights(shapes: dict[str, tuple[int, ...]], constants: dict[str, float]) -> dict[str, np.ndarray]:
     """float16 weights drawn key by key, each from a generator of its own: the same on every machine.
 
-    constants: the value of every one-dimensional weight that is not 0. The others are normal, scaled so that a
-    signal keeps its size: by sqrt(2 / fan in) in the autoencoder (ReLU: arXiv 1502.01852), sqrt(1 / fan in) elsewhere.
+    constants: the value of every one-dimensional weight that is not 0. The others are normal, scaled by
+    sqrt(2 / fan in) in the autoencoder (ReLU: arXiv 1502.01852) and sqrt(1 / fan in) elsewhere.
     """
     weights = {}
     for key, shape in shapes.items():
@@ -87,12 +87,17 @@ def make(kind: str):
         shapes |= {prefix + key: tuple(t.shape) for key, t in module.state_dict().items() if t.is_floating_point()}
         norms = [path for path, child in module.named_modules() if "Norm" in type(child).__name__]
         constants |= {f"{prefix}{path}.weight": 1.0 for path in norms}
-    last = max((key for key in shapes if key.startswith("first_stage_model.taesd_decoder")), key=_layer_number)
-    last = last.rpartition(".")[0]
-    constants[f"{last}.bias"] = 0.5
+    encoder, decoder = (_last_layer(shapes, side) for side in ("encoder", "decoder"))
+    constants[f"{decoder}.bias"] = 0.5  # pictures around grey
     weights = seeded_weights(shapes, constants)
-    weights[f"{last}.weight"] *= np.float16(0.1)  # pictures around grey that do not run into black and white
+    weights[f"{encoder}.weight"] *= np.float16(0.01)  # latents and colours of about the size they have in real models
+    weights[f"{decoder}.weight"] *= np.float16(0.004)
     return weights
+
+
+def _last_layer(shapes, side: str) -> str:
+    keys = [key for key in shapes if key.startswith(f"first_stage_model.taesd_{side}.")]
+    return max(keys, key=_layer_number).rpartition(".")[0]
 
 
 def _layer_number(key: str) -> int:

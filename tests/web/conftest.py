@@ -63,11 +63,12 @@ def shared_editor(open_editor, comfyui):
 
 @pytest.fixture
 def editor(shared_editor, request):
-    """The editor of the shared server. A failed test leaves a picture of it in build/."""
+    """The editor of the shared server. A failed test leaves a picture of it in build/, and the next a fresh page."""
     yield shared_editor
     if getattr(request.node, "failed", False):
         BUILD.mkdir(exist_ok=True)
         shared_editor.page.screenshot(path=BUILD / f"{request.node.name}.png")
+        shared_editor.start()
 
 
 @pytest.hookimpl(wrapper=True)
