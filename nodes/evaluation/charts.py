@@ -38,9 +38,9 @@ def loss_chart(run: Run, width: int = 900, height: int = 520) -> Image.Image:
 
 
 def smoothed(losses: Sequence[float]) -> list[float]:
-    """Exponential running mean over about a twentieth of the steps, without the pull to its first value (Adam's
+    """Exponential running mean over about a fiftieth of the steps, without the pull to its first value (Adam's
     bias correction, arXiv 1412.6980, section 3)."""
-    keep = 1 - 1 / max(1.0, len(losses) / 20)
+    keep = 1 - 1 / max(1.0, len(losses) / 50)
     mean, weight, out = 0.0, 0.0, []
     for loss in losses:
         mean = keep * mean + (1 - keep) * loss
