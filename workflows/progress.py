@@ -53,9 +53,14 @@ def after(status: Status, event: Event, titles: Mapping[str, str]) -> Status:
             value=data["step"],
             total=data["steps"],
             losses=losses,
-            seconds_per_step=data["seconds_per_step"] or None,  # none before the first step
+            seconds_per_step=_smoothed(status.seconds_per_step, data["seconds_per_step"]),
         )
     return status
+
+
+def _smoothed(before: float | None, now: float) -> float | None:
+    """None before the first step. One event tells of a few steps alone, and the time left should not jump."""
+    return 0.8 * before + 0.2 * now if before else now or None
 
 
 def line(status: Status, bar: bool) -> str:

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -211,7 +210,7 @@ def _booted(base: Path) -> Iterator:
         _say("Booting ComfyUI …")
         try:
             server = stack.enter_context(Server(base))
-        except (RuntimeError, OSError, SystemExit, subprocess.CalledProcessError) as error:
+        except (Exception, SystemExit) as error:  # whatever it is, there is no server
             raise NoServer(f"ComfyUI could not be booted: {error}") from error
         _say(f"ComfyUI {server.comfyui.version} answers at {server.url}")
         yield server

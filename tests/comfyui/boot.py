@@ -10,6 +10,7 @@ import importlib.abc
 import importlib.metadata
 import re
 import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def make_torchvision_importable() -> None:
 
 def main() -> None:
     folder, arguments = sys.argv[1], sys.argv[2:]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs inherit that it is ignored
     make_torchvision_importable()
     script = str(Path(folder) / "main.py")
     sys.path[0] = folder

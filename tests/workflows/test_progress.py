@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import time
+import select
 
 import pytest
 
@@ -59,6 +59,12 @@ def test_the_loss_is_the_mean_of_the_latest_twenty():
         executing("4"), trained("4", 10, 90, [9.0] * 10), *(trained("4", 10 + i, 90, [1.0]) for i in range(15))
     )
     assert now.loss == pytest.approx((5 * 9 + 15 * 1) / 20)
+
+
+def test_the_time_left_does_not_jump_with_one_slow_step():
+    slow = trained("4", 20, 120, [0.5])
+    slow["data"]["seconds_per_step"] = 1.25
+    assert status(executing("4"), trained("4", 10, 120, [0.5]), slow).seconds_left == pytest.approx(100 * 0.45)
 
 
 def test_the_training_of_somebody_else_is_not_shown():
@@ -124,6 +130,14 @@ def test_cached_nodes_and_a_lost_connection_are_told():
     ]
 
 
+def read_all(controller: int) -> str:
+    """What a terminal was sent; it comes in pieces."""
+    shown = b""
+    while select.select([controller], [], [], 0.2)[0]:
+        shown += os.read(controller, 65536)
+    return shown.decode()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no pseudo terminals on Windows")
 def test_a_terminal_gets_one_line_a_node_that_is_drawn_over(monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
@@ -132,11 +146,10 @@ def test_a_terminal_gets_one_line_a_node_that_is_drawn_over(monkeypatch):
         printer = Printer(TITLES, stream)
         for event in job()[:-1]:
             printer(event)
-        time.sleep(0.11)  # longer than the redraw interval
         printer(trained("4", 200, 200, [0.25] * 20))
         printer(executing(None))
         printer.close()
-        shown = os.read(controller, 65536).decode()
+        shown = read_all(controller)
     os.close(controller)
     rows = shown.replace("\r\n", "\n").splitlines()
     drawn = shown.replace("\r\n", "\n").split("\n")
