@@ -83,7 +83,9 @@ class _Layout:
         return ImageFont.load_default(round(scale * self.text))
 
     def wrap(self, text: str) -> list[str]:
-        return textwrap.wrap(text, max(16, round(self.width / (0.56 * self.text)))) or [""]
+        """Lines that fit: as many letters as the text's own mean width allows, and a little less."""
+        letter = self.font(1).getlength(text) / max(1, len(text)) or self.text
+        return textwrap.wrap(text, max(8, int(0.93 * (self.width - 2 * self.gap) / letter))) or [""]
 
     def size(self, groups: Sequence[Group]) -> tuple[int, int]:
         height = self.top + round(1.6 * self.text)
