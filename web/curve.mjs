@@ -1,13 +1,13 @@
 /** The numbers behind a loss curve: smoothing, range, SVG path. */
 
 /**
- * Exponential running mean over about a twentieth of the points, as the Loss Chart node draws it
+ * Exponential running mean over about a fiftieth of the points, as the Loss Chart node draws it
  * (nodes/evaluation/charts.py).
  * @param {number[]} values
  * @returns {number[]}
  */
 export function smoothed(values) {
-  const keep = 1 - 1 / Math.max(1, values.length / 20);
+  const keep = 1 - 1 / Math.max(1, values.length / 50);
   let sum = 0;
   let weight = 0;
   return values.map((value) => {
