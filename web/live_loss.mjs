@@ -142,13 +142,13 @@ function number(value, digits) {
   return String(Number(value.toPrecision(digits)));
 }
 
-/** Over the chart the wheel zooms and a drag moves the node, as elsewhere on it. Vue nodes see to that themselves. */
+/** Over the chart the wheel zooms and the middle button pans, as elsewhere. Vue nodes see to that themselves. */
 function forwardToCanvas(element) {
-  for (const type of ["wheel", "pointerdown"]) {
-    element.addEventListener(type, (event) => {
-      if (window.LiteGraph?.vueNodesMode) return;
-      event.preventDefault();
-      app.canvas.canvas.dispatchEvent(new event.constructor(event.type, event));
-    });
-  }
+  const forward = (event) => {
+    if (window.LiteGraph?.vueNodesMode) return;
+    event.preventDefault();
+    app.canvas.canvas.dispatchEvent(new event.constructor(event.type, event));
+  };
+  element.addEventListener("wheel", forward);
+  element.addEventListener("pointerdown", (event) => event.button === 1 && forward(event));
 }
