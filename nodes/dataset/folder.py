@@ -27,6 +27,7 @@ def load(folder: Path, name: str, default_caption: str = "") -> Dataset:
     read or has no caption.
     """
     files = picture_files(folder, name)
+    _refuse_other_kinds(folder, name)
     broken: list[str] = []
     uncaptioned: list[str] = []
     samples = []
@@ -62,6 +63,16 @@ def picture_files(folder: Path, name: str) -> list[Path]:
             "in it."
         )
     return sorted(files, key=lambda file: _natural(file.name))
+
+
+def _refuse_other_kinds(folder: Path, name: str) -> None:
+    """Left out without a word, they would be missed only when the LoRA is done."""
+    other = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in images.OTHER_SUFFIXES)
+    if other:
+        raise FolderError(
+            f"{len(other)} pictures in '{name}' are of a kind that is not read ({_first(other)}). Convert them to one of "
+            f"{_suffixes()}, or remove them."
+        )
 
 
 def fingerprint(folder: Path) -> str:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
+OTHER_SUFFIXES = frozenset({".gif", ".tif", ".tiff", ".avif", ".heic", ".jxl"})  # pictures that are not read
+
 
 class UnreadableImage(ValueError):
     """A file that holds no whole picture; the message says what is wrong with it."""

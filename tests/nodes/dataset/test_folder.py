@@ -120,6 +120,15 @@ def test_a_truncated_picture_is_named(tmp_path, monkeypatch, ending, lenient):
     )
 
 
+def test_pictures_of_other_kinds_are_not_left_out_silently(tmp_path):
+    picture(tmp_path / "good.png")
+    (tmp_path / "b.gif").touch()
+    (tmp_path / "a.TIFF").touch()
+    message = refused(tmp_path)
+    assert "2 pictures in 'hero' are of a kind that is not read (a.TIFF; b.gif)" in message
+    assert ".png" in message
+
+
 def test_an_empty_file_is_named(tmp_path):
     (tmp_path / "a.png").touch()
     assert "hero/a.png: not a picture, 0 bytes" in refused(tmp_path)
