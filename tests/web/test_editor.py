@@ -193,7 +193,8 @@ def test_the_curve_shows_in_a_subgraph(training):
         }"""
     )
     training.run()
-    training.wait("() => window.shown().state === 'finished' && window.shown().points === '4'")
+    training.wait("() => window.shown().state === 'finished'")
+    assert training.ask("() => window.shown().points") == "4"
 
 
 def test_the_curve_shows_with_nodes_2(training):
@@ -246,4 +247,6 @@ def test_a_help_page_opens_beside_its_node(training):
     )
     training.page.mouse.click(*place)
     training.page.get_by_test_id("info-button").click()
-    training.page.get_by_text("That is the honest way to see what a LoRA changed").wait_for()
+    help_text = training.page.get_by_text("That is the honest way to see what a LoRA changed")
+    help_text.wait_for()
+    assert help_text.is_visible()
