@@ -70,8 +70,8 @@ def _refuse_other_kinds(folder: Path, name: str) -> None:
     other = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in images.OTHER_SUFFIXES)
     if other:
         raise FolderError(
-            f"{len(other)} pictures in '{name}' are of a kind that is not read ({_first(other)}). Convert them to one of "
-            f"{_suffixes()}, or remove them."
+            f"{len(other)} pictures in '{name}' are of a kind that is not read ({_first(other)}). Convert them to one "
+            f"of {_suffixes()}, or remove them."
         )
 
 
