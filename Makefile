@@ -2,6 +2,8 @@
 # make test    lint, unit tests, then the tests that boot ComfyUI and a browser
 # make serve   a ComfyUI with this checkout in it, to try things in by hand
 # make check   lint and unit tests alone: seconds
+# make demo-base        makes the demo base anew in build/demo_base: hours on a CPU; stop it, and it goes on
+# make bench-likeness   how well LoRAs learn characters, against ComfyUI's own trainer
 #
 # COMFYUI_PATH=/path/to/ComfyUI (and COMFYUI_PYTHON=/its/python) use a ComfyUI that is already there.
 
@@ -9,10 +11,10 @@ PYTHON ?= python3
 PY := .venv/bin/python
 READY := .venv/ready
 
-.PHONY: demo test check lint unit integration validate serve clean
+.PHONY: demo test check lint unit integration validate serve demo-base bench-likeness clean
 
 demo: $(READY)
-	$(PY) workflows/run.py workflows/api/train_character.json --out build/demo
+	$(PY) workflows/run.py workflows/api/quickstart.json --out build/demo
 
 test: check validate integration
 
@@ -33,6 +35,12 @@ validate: $(READY)
 
 serve: $(READY)
 	cd tests && ../$(PY) -m comfyui.server
+
+demo-base: $(READY)
+	$(PY) -m sota.demo_base.make --comfyui "$$(cd tests && ../$(PY) -m comfyui.installation)" $(ARGS)
+
+bench-likeness: $(READY)
+	$(PY) tests/benchmarks/bench_likeness.py $(ARGS)
 
 $(READY): requirements.txt tests/requirements.txt tests/requirements-torch.txt
 	@echo "Setting up .venv (once; the download of torch is the largest part) …"

@@ -4,10 +4,12 @@ from comfy_api.latest import ComfyExtension, io
 
 from .dataset.nodes import LoadDataset
 from .evaluation.nodes import LossChart
+from .models.nodes import DemoBase
 from .sampling.nodes import ContactSheet
 from .training.nodes import SaveLora, TrainConfigNode, TrainLora
 
 NODES: list[type[io.ComfyNode]] = [
+    DemoBase,
     LoadDataset,
     TrainConfigNode,
     TrainLora,

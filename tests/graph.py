@@ -15,6 +15,7 @@ from isengard.workflows.client import Client, Event, Finished, OutputFile
 API = Path(__file__).resolve().parents[1] / "workflows" / "api"
 TINY = {  # a job of seconds
     "train.steps": 4,
+    "train.learning_rate": 0.001,
     "config.batch_size": 2,
     "config.resolution": 64,
     "sheet.width": 64,

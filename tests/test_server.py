@@ -15,6 +15,7 @@ pytestmark = pytest.mark.comfyui
 
 SNAPSHOT = Path(__file__).with_name("object_info.json")
 IDS = {
+    "IsengardDemoBase",
     "IsengardLoadDataset",
     "IsengardTrainConfig",
     "IsengardTrainLora",

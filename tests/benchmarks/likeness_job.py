@@ -1,0 +1,208 @@
+"""The graphs of the likeness benchmark: train a LoRA of a held-out identity and sample with it, on a real ComfyUI."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from isengard.sota.demo_base import drawing, people
+from isengard.tests.graph import node
+from isengard.workflows.client import Client, Event, Finished
+
+TRIGGER, NOUN = "lofen", "person"
+TRAINING_PICTURES, PROMPTS, BARE_PROMPTS, SEEDS = 14, 12, 6, 2
+RANK, BATCH = 16, 4
+SAMPLER = {"steps": 20, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+_LOOKS_SEED = 7
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one training gave. pictures: P,S,H,W,3 uint8 of the prompts with the trigger, bare: of those without;
+    seconds: of the train node alone."""
+
+    pictures: np.ndarray
+    bare: np.ndarray
+    seconds: float
+
+
+def looks() -> tuple[list[people.Look], list[people.Look]]:
+    """The looks of the training pictures and those of the prompts; no prompt has a training picture's words."""
+    generator = np.random.default_rng(_LOOKS_SEED)
+    training = [people.random_look(generator) for _ in range(TRAINING_PICTURES)]
+    words = {tuple(people.look_words(look)) for look in training}
+    prompted: list[people.Look] = []
+    while len(prompted) < PROMPTS:
+        look = people.level(people.random_look(generator))
+        if tuple(people.look_words(look)) not in words:
+            prompted.append(look)
+            words.add(tuple(people.look_words(look)))
+    return training, prompted
+
+
+def prompts() -> list[str]:
+    return [people.caption(f"{TRIGGER} {NOUN}", look) for look in looks()[1]]
+
+
+def bare_prompts() -> list[str]:
+    """The first prompts without the trigger word: other people."""
+    return [people.caption(NOUN, look) for look in looks()[1][:BARE_PROMPTS]]
+
+
+def real_pictures(identity: people.Identity) -> np.ndarray:
+    """The character as each prompt asks for it: P,H,W,3 uint8. Training does not see them."""
+    return np.stack([drawing.pixels(identity, look) for look in looks()[1]])
+
+
+def write_dataset(folder: Path, identity: people.Identity) -> None:
+    """Pictures and captions to train on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, look in enumerate(looks()[0], start=1):
+        Image.fromarray(drawing.pixels(identity, look)).save(folder / f"{number:02}.png")
+        caption = people.caption(f"{TRIGGER} {NOUN}", look)
+        (folder / f"{number:02}.txt").write_text(caption, encoding="utf-8")
+
+
+def base_graph() -> dict:
+    return {"base": node("IsengardDemoBase", "base")}
+
+
+def training_graph(folder: str, steps: int, learning_rate: float, seed: int) -> dict:
+    """Our trainer; the node "train" has the trained MODEL as output 1."""
+    return base_graph() | {
+        "dataset": node("IsengardLoadDataset", "dataset", folder=folder, default_caption=""),
+        "config": node(
+            "IsengardTrainConfig", "config", alpha=float(RANK), batch_size=BATCH, resolution=drawing.SIZE,
+            targets="attention_mlp", timestep_sampling="logit_normal", lr_schedule="cosine", warmup_steps=0,
+            weight_decay=0.01, max_grad_norm=1.0,
+        ),
+        "train": node(
+            "IsengardTrainLora", "train", model=["base", 0], clip=["base", 1], vae=["base", 2],
+            dataset=["dataset", 0], config=["config", 0], steps=steps, learning_rate=learning_rate, rank=RANK,
+            seed=seed,
+        ),
+    }  # fmt: skip
+
+
+def core_training_graph(folder: str, steps: int, learning_rate: float, seed: int) -> dict:
+    """ComfyUI's own trainer at the settings that served it best here; "train" has the trained MODEL as output 0."""
+    return base_graph() | {
+        "dataset": node("LoadImageTextDataSetFromFolder", "dataset", folder=folder),
+        "encoded": node(
+            "MakeTrainingDataset", "encoded", images=["dataset", 0], texts=["dataset", 1], vae=["base", 2],
+            clip=["base", 1],
+        ),
+        "train": node(
+            "TrainLoraNode", "train", model=["base", 0], latents=["encoded", 0], positive=["encoded", 1],
+            batch_size=BATCH, grad_accumulation_steps=1, steps=steps, learning_rate=learning_rate, rank=RANK,
+            optimizer="AdamW", loss_function="MSE", seed=seed, training_dtype="fp32", lora_dtype="fp32",
+            algorithm="LoRA", gradient_checkpointing=False, existing_lora="[None]",
+        ),
+    }  # fmt: skip
+
+
+def sampling_graph(model: list, texts: Sequence[str], prefix: str) -> dict:
+    """SEEDS pictures of every text, saved by the nodes "<prefix>0", "<prefix>1", …"""
+    graph = {
+        f"{prefix}_negative": node("CLIPTextEncode", "negative", clip=["base", 1], text=""),
+        f"{prefix}_empty": node("EmptyLatentImage", "empty", width=drawing.SIZE, height=drawing.SIZE, batch_size=SEEDS),
+    }
+    for number, text in enumerate(texts):
+        here = f"{prefix}{number}"
+        graph |= {
+            f"{here}_text": node("CLIPTextEncode", "text", clip=["base", 1], text=text),
+            f"{here}_sampler": node(
+                "KSampler", "sampler", model=model, positive=[f"{here}_text", 0], negative=[f"{prefix}_negative", 0],
+                latent_image=[f"{prefix}_empty", 0], seed=1000 + number, **SAMPLER,
+            ),
+            f"{here}_decode": node("VAEDecode", "decode", samples=[f"{here}_sampler", 0], vae=["base", 2]),
+            here: node("SaveImage", "save", images=[f"{here}_decode", 0], filename_prefix=f"likeness/{prefix}"),
+        }  # fmt: skip
+    return graph
+
+
+def trained(url: str, training: dict, model: list) -> Trained:
+    """Train, then sample the prompts with and without the trigger. training: empty for the base itself."""
+    graph = (
+        (training or base_graph()) | sampling_graph(model, prompts(), "p") | sampling_graph(model, bare_prompts(), "b")
+    )
+    clock = _Clock("train")
+    return asyncio.run(_trained(url, graph, clock))
+
+
+async def _trained(url: str, graph: dict, clock: _Clock) -> Trained:
+    async with Client(url) as client:
+        finished = await client.run(graph, clock)
+        return Trained(
+            pictures=await pictures(client, finished, "p", PROMPTS),
+            bare=await pictures(client, finished, "b", BARE_PROMPTS),
+            seconds=clock.seconds,
+        )
+
+
+async def pictures(client: Client, finished: Finished, prefix: str, count: int) -> np.ndarray:
+    """count,SEEDS,H,W,3 uint8 of the save nodes "<prefix>0" …"""
+    rows = []
+    for number in range(count):
+        files = [file for file in finished.files if file.node == f"{prefix}{number}"]
+        rows.append([np.asarray(Image.open(io.BytesIO(await client.download(file))).convert("RGB")) for file in files])
+    return np.array(rows)
+
+
+class _Clock:
+    """Listens to a prompt's events and adds up the seconds in which one node ran."""
+
+    def __init__(self, watched: str):
+        self.watched, self.seconds, self._since = watched, 0.0, None
+
+    def __call__(self, event: Event) -> None:
+        if event["type"] != "executing":
+            return
+        now = time.monotonic()
+        if self._since is not None:
+            self.seconds += now - self._since
+        self._since = now if event["data"].get("node") == self.watched else None
+
+
+def roundtrip(url: str, base: Path, originals: np.ndarray) -> np.ndarray:
+    """The pictures, N,H,W,3 uint8, after ComfyUI has encoded and decoded them with the base's autoencoder."""
+    folder = base / "input" / "likeness_roundtrip"
+    folder.mkdir(parents=True, exist_ok=True)
+    graph = base_graph()
+    for number, picture in enumerate(originals):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+        graph |= {
+            f"load{number}": node("LoadImage", "load", image=f"likeness_roundtrip/{number}.png"),
+            f"encode{number}": node("VAEEncode", "encode", pixels=[f"load{number}", 0], vae=["base", 2]),
+            f"decode{number}": node("VAEDecode", "decode", samples=[f"encode{number}", 0], vae=["base", 2]),
+            f"r{number}": node("SaveImage", "save", images=[f"decode{number}", 0], filename_prefix="likeness/r"),
+        }
+
+    async def session() -> np.ndarray:
+        async with Client(url) as client:
+            finished = await client.run(graph)
+            return (await pictures(client, finished, "r", len(originals)))[:, 0]
+
+    return asyncio.run(session())
+
+
+def sampled(url: str, texts: Sequence[str]) -> np.ndarray:
+    """What the base draws for the texts: T,SEEDS,H,W,3 uint8."""
+
+    async def session() -> np.ndarray:
+        async with Client(url) as client:
+            finished = await client.run(base_graph() | sampling_graph(["base", 0], texts, "s"))
+            return await pictures(client, finished, "s", len(texts))
+
+    return asyncio.run(session())
+
+
+def slug(identity: people.Identity) -> str:
+    return "-".join(word for word in (identity.head, identity.hair, identity.skin) if word)

@@ -1,0 +1,42 @@
+"""A LoRA learns a character: the likeness benchmark in short, and the proof that it can fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from isengard.sota.demo_base import people
+from isengard.tests.benchmarks import bench_likeness, likeness_job
+
+pytestmark = pytest.mark.comfyui
+
+STEPS, RATE = 300, 1e-3
+ENOUGH = 0.4  # 1 is the real character, 0 the base; the full benchmark trains longer and reaches more
+WHO = (people.held_out()[0], people.held_out()[10])  # a head shape that the base has never seen, and one it has
+
+
+@pytest.fixture(scope="module")
+def base(comfyui):
+    return likeness_job.trained(comfyui.url, {}, ["base", 0])
+
+
+def measured(comfyui, base, identity, steps: int, learning_rate: float) -> bench_likeness.Measured:
+    folder = f"learning_{likeness_job.slug(identity)}"
+    likeness_job.write_dataset(comfyui.base / "input" / folder, identity)
+    graph = likeness_job.training_graph(folder, steps, learning_rate, seed=0)
+    trained = likeness_job.trained(comfyui.url, graph, ["train", 1])
+    return bench_likeness.measure(trained, base, identity)
+
+
+@pytest.mark.parametrize("identity", WHO, ids=likeness_job.slug)
+def test_a_character_is_learned(comfyui, base, identity):
+    got = measured(comfyui, base, identity, STEPS, RATE)
+    assert got.likeness.value > ENOUGH
+    assert got.likeness.low > ENOUGH / 2
+    assert got.adherence > 0.7 * bench_likeness.adherence(base.pictures)
+
+
+def test_nothing_is_learned_at_a_learning_rate_of_0(comfyui, base):
+    """If this reached what the others must reach, they would measure nothing."""
+    got = measured(comfyui, base, WHO[0], 10, 0.0)
+    assert got.likeness.value == pytest.approx(0, abs=0.01)
+    assert got.bleed == pytest.approx(0, abs=0.01)

@@ -1,0 +1,192 @@
+"""The demo base: whom it may be trained on, what its text encoder tells apart, how it is made, and the file."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from isengard.sota.demo_base import autoencoder, checkpoint, checkpoint_file, drawing, people, text_encoder
+from isengard.sota.sample_character import draw as sample_character
+from isengard.tests.comfyui.installation import PACK, installation
+
+MIRA = people.Identity("bangs", "teal", "tan")
+
+
+def all_training_identities() -> list[people.Identity]:
+    return list(itertools.chain(*people.training_identities()))
+
+
+def test_twenty_people_are_held_out_half_of_them_with_unseen_heads():
+    held_out = people.held_out()
+    assert len(held_out) == len(set(held_out)) >= 20
+    assert sum(person.head in people.unseen_heads() for person in held_out) == len(held_out) / 2
+    assert held_out[0] == MIRA
+
+
+def test_the_sample_character_is_the_held_out_person():
+    look = sample_character.looks()[0]
+    ours, hers = drawing.options(MIRA, look), sample_character.options(look)
+    assert {name: ours[name] for name in hers if name not in ("seed", "size")} == {
+        name: hers[name] for name in hers if name not in ("seed", "size")
+    }
+
+
+def test_training_can_draw_no_held_out_person_and_no_unseen_head():
+    """Over the whole population, which is what the sampler draws from."""
+    population = all_training_identities()
+    assert len(population) > 400
+    assert not set(population) & set(people.held_out())
+    assert not {person.head for person in population} & people.unseen_heads()
+    assert "teal" not in {person.hair for person in population}
+
+
+def test_the_training_sampler_stays_within_the_population():
+    population = set(all_training_identities())
+    drawn = [people.training_portrait(0, index).identity for index in range(3000)]
+    assert set(drawn) <= population
+    assert len(set(drawn)) > 0.9 * len(population)
+
+
+def test_every_known_head_is_drawn_as_often_as_others_of_its_kind():
+    drawn = [people.training_portrait(1, index).identity for index in range(4000)]
+    coloured = sum(person.head in people.COLOURED_HEADS for person in drawn) / len(drawn)
+    assert coloured == pytest.approx(people.COLOURED_SHARE, abs=0.03)
+
+
+def test_a_portrait_depends_on_seed_and_index_alone():
+    assert people.training_portrait(3, 5) == people.training_portrait(3, 5)
+    assert people.training_portrait(3, 5) != people.training_portrait(3, 6)
+    assert people.training_portrait(4, 5) != people.training_portrait(3, 5)
+
+
+def test_captions_leave_words_out_and_never_name_the_sample_character():
+    captions = [people.training_portrait(0, index).caption for index in range(2000)]
+    assert not [caption for caption in captions if "mira" in caption]
+    with_skin = sum("skin" in caption for caption in captions) / len(captions)
+    assert with_skin == pytest.approx(people.IDENTITY_WORD_SHARE, abs=0.04)
+
+
+def test_a_caption_says_what_is_drawn():
+    look = people.Look("smile", "sunglasses", "red", "blue", "left", 0, 1.0)
+    assert people.caption("woman", look, people.Identity("afro", "black", "dark")) == (
+        "woman, afro, black hair, dark skin, smiling, sunglasses, red shirt, blue background, facing left"
+    )
+    picture = drawing.pixels(people.Identity("afro", "black", "dark"), look)
+    assert picture.shape == (drawing.SIZE, drawing.SIZE, 3)
+    assert tuple(picture[2, 2]) == tuple(bytes.fromhex(people.BACKGROUND["blue"][1:]))
+
+
+@pytest.mark.parametrize("wrong", [("afro", "red", "tan"), ("mohawk", "teal", "green"), ("hijab", "black", "tan")])
+def test_an_identity_that_cannot_be_drawn_is_refused(wrong):
+    with pytest.raises(ValueError, match="is no identity"):
+        people.Identity(*wrong)
+
+
+def test_no_two_colours_of_a_kind_are_alike():
+    for table in (people.HAIR, people.SKIN):
+        colours = np.array([list(bytes.fromhex(colour[1:])) for colour in table.values()], float)
+        distances = np.linalg.norm(colours[:, None] - colours[None], axis=-1)
+        assert distances[~np.eye(len(colours), dtype=bool)].min() > 40
+
+
+def test_the_text_encoder_is_the_one_of_the_training():
+    """`weights` checks the hash itself; one weight changed must be seen."""
+    arrays = text_encoder.weights()
+    arrays["text_projection.weight"][0, 1] = 1
+    assert text_encoder.fingerprint(arrays) != text_encoder.SHA256
+
+
+def test_another_numpy_that_draws_otherwise_is_told(monkeypatch):
+    monkeypatch.setattr(text_encoder, "SEED", 1)
+    with pytest.raises(text_encoder.TextEncoderError, match="Install another version of numpy"):
+        text_encoder.weights()
+
+
+def test_recoloured_crops_keep_black_and_white():
+    crop = np.array([[[0, 0, 0], [255, 255, 255], [10, 120, 200]]], np.uint8)
+    bent = autoencoder.other_colours(crop, np.random.default_rng(0))
+    assert bent[0, :2].tolist() == [[0, 0, 0], [255, 255, 255]]
+    assert bent[0, 2].tolist() != [10, 120, 200]
+
+
+def test_half_of_the_latents_get_no_noise():
+    noise = autoencoder.latent_noise(torch.zeros(400, 2, 4, 4), 0.3, torch.Generator().manual_seed(0))
+    deviations = noise.std((1, 2, 3))
+    assert 0.4 < float((deviations == 0).float().mean()) < 0.6
+    assert 0.2 < float(deviations.max()) < 0.45
+
+
+def test_the_file_is_small_and_has_all_of_both_networks():
+    assert checkpoint_file.WEIGHTS.stat().st_size < 40e6
+    with safe_open(checkpoint_file.WEIGHTS, "pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file}
+        assert file.metadata()["license"] == "CC0-1.0"
+    assert shapes["model.diffusion_model.context_embedder.weight"] == (256, 4096)
+    assert shapes["first_stage_model.taesd_decoder.1.weight"][1] == 16
+    for name, weight in checkpoint_file.state_dict().items():
+        assert torch.isfinite(weight).all(), name
+
+
+def test_missing_weights_are_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoint_file, "WEIGHTS", tmp_path / "gone.safetensors")
+    with pytest.raises(FileNotFoundError, match="Install the pack again"):
+        checkpoint_file.state_dict()
+
+
+def tiny_training(folder, seconds: float) -> tuple[list[dict], torch.nn.Module]:
+    """Five steps of a small network through `checkpoint.run`."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 3)
+    optimizer = torch.optim.AdamW(model.parameters(), 0.1)
+    schedule = checkpoint.warmup_hold_decay(optimizer, 2, 5)
+    state = checkpoint.State(folder / "tiny.pt", model=model, optimizer=optimizer, lr=schedule)
+
+    def advance(step: int) -> torch.Tensor:
+        loss = model(torch.full((3,), step + 1.0)).square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        return loss.detach()
+
+    return list(checkpoint.run(state, 5, seconds, advance)), model
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    """With a clock that goes on by a second each time it is read."""
+    (tmp_path / "whole").mkdir()
+    _, whole = tiny_training(tmp_path / "whole", float("inf"))
+    monkeypatch.setattr(checkpoint.time, "monotonic", itertools.count().__next__)
+    steps = []
+    for _ in range(4):
+        metrics, parts = tiny_training(tmp_path, 4.5)
+        steps.append(torch.load(tmp_path / "tiny.pt", weights_only=True)["step"])
+    assert steps[0] < 5 == steps[-1]
+    assert torch.equal(parts.weight, whole.weight)
+
+
+@pytest.mark.comfyui
+def test_the_base_is_made_in_two_goes(tmp_path):
+    make(tmp_path, seconds=0)
+    assert not (tmp_path / "base.safetensors").exists()
+    make(tmp_path, seconds=1000)
+    with safe_open(tmp_path / "base.safetensors", "pt") as new, safe_open(checkpoint_file.WEIGHTS, "pt") as shipped:
+        assert set(new.keys()) == set(shipped.keys())
+        for name in new:
+            assert new.get_tensor(name).shape == shipped.get_tensor(name).shape, name
+
+
+def make(folder, seconds: float) -> None:
+    comfyui = installation()
+    command = [
+        comfyui.python, "-m", "sota.demo_base.make", "--comfyui", str(comfyui.path), "--device", "cpu",
+        "--folder", str(folder), "--out", str(folder / "base.safetensors"), "--pictures", "24",
+        "--autoencoder-steps", "3", "--diffusion-steps", "3", "--seconds", str(seconds),
+    ]  # fmt: skip
+    subprocess.run(command, cwd=PACK, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}, check=True)
