@@ -9,10 +9,12 @@ import comfy.utils
 import numpy as np
 import torch
 from comfy_api.latest import io, ui
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ..dataset import images
-from . import sheet
+from ..dataset.records import Dataset
+from ..sockets import DATASET
+from . import references, sheet
 
 # A newer ComfyUI is told that an empty latent has an eighth of the picture's size, as EmptyLatentImage tells it.
 _TAKES_RATIO = "downscale_ratio_spacial" in inspect.signature(comfy.sample.fix_empty_latent_channels).parameters
@@ -45,7 +47,7 @@ class ContactSheet(io.ComfyNode):
                     min=0,
                     max=2**63 - 1,
                     control_after_generate=False,
-                    tooltip="Of the first picture in a row.",
+                    tooltip="Of the first picture; the next has the next seed.",
                 ),
                 io.Int.Input("seeds", default=3, min=1, max=16, tooltip="Pictures a prompt: seed, seed + 1, …"),
                 io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
@@ -59,6 +61,12 @@ class ContactSheet(io.ComfyNode):
                 io.Int.Input("width", default=512, min=64, max=8192, step=8, tooltip="Of a picture, in pixels."),
                 io.Int.Input("height", default=512, min=64, max=8192, step=8, tooltip="Of a picture, in pixels."),
                 io.String.Input("filename_prefix", default="isengard/sheet", tooltip="Below ComfyUI's output folder."),
+                DATASET.Input(
+                    "reference",
+                    optional=True,
+                    tooltip="Beside each prompt, this data set's picture with the nearest caption: what the character "
+                    "looks like.",
+                ),
             ],
             outputs=[io.Image.Output(display_name="sheet")],
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
@@ -71,26 +79,54 @@ class ContactSheet(io.ComfyNode):
         return _NO_PROMPT  # now, not when the training before it has run
 
     @classmethod
-    def execute(cls, before, after, clip, vae, prompts, negative, title, seed, seeds, filename_prefix, **settings):
+    def execute(
+        cls,
+        before,
+        after,
+        clip,
+        vae,
+        prompts,
+        negative,
+        title,
+        seed,
+        seeds,
+        filename_prefix,
+        reference=None,
+        **settings,
+    ):
         lines = _lines(prompts)
         if not lines:
             raise ValueError(_NO_PROMPT)
         drawn = _sample_all({"before": before, "after": after}, clip, vae, lines, negative, seed, seeds, settings)
-        groups = [
-            sheet.Group(line, tuple((row, tuple(drawn[row, line, place] for place in range(seeds))) for row in ROWS))
+        seed_labels = tuple(f"seed {seed + place}" for place in range(seeds))
+        sections = [sheet.Section("before", seed_labels), sheet.Section("after", seed_labels)]
+        rows = [
+            tuple(drawn[model, line, place] for model in ("before", "after") for place in range(seeds))
             for line in lines
         ]
-        picture = sheet.draw(title, [f"seed {seed + place}" for place in range(seeds)], groups)
+        if reference is not None:
+            sections.append(sheet.Section("data set", ("nearest caption",)))
+            nearest = _nearest_pictures(reference, lines, (settings["width"], settings["height"]))
+            rows = [(*row, picture) for row, picture in zip(rows, nearest, strict=True)]
+        picture = sheet.draw(title, sections, [sheet.Row(*row) for row in zip(lines, rows, strict=True)])
         image = images.pixels(picture)
         return io.NodeOutput(image, ui=ui.ImageSaveHelper.get_save_images_ui(image, filename_prefix, cls))
 
 
-ROWS = ("before", "after")
 _NO_PROMPT = "there is no prompt to sample. Write one prompt a line into 'prompts'."
 
 
 def _lines(prompts: str) -> list[str]:
     return [line.strip() for line in prompts.splitlines() if line.strip()]
+
+
+def _nearest_pictures(dataset: Dataset, prompts: list[str], size: tuple[int, int]) -> list[Image.Image]:
+    """For each prompt the data set's picture with the nearest caption, filling the size."""
+    captions = [sample.caption for sample in dataset.samples]
+    samples = [dataset.samples[references.nearest(prompt, captions)] for prompt in prompts]
+    pixels = [images.read(sample.image, sample.origin.sha256)[0] for sample in samples]  # H,W,3 in 0..1
+    pictures = [Image.fromarray(each.mul(255).round().byte().cpu().numpy()) for each in pixels]
+    return [ImageOps.fit(picture, size, Image.Resampling.LANCZOS) for picture in pictures]
 
 
 def _sample_all(models, clip, vae, prompts, negative, seed, seeds, settings) -> dict[tuple, Image.Image]:

@@ -1,64 +1,75 @@
-"""A contact sheet: pictures in rows and columns with a label on each row and column."""
+"""A contact sheet: a row of pictures for each prompt, in sections side by side, with labels."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from PIL import Image, ImageDraw, ImageFont
 
-_BACKGROUND, _INK, _MUTED = "#ffffff", "#1c1c1e", "#6b6b70"
+_BACKGROUND, _INK, _MUTED, _LINE = "#ffffff", "#1c1c1e", "#6b6b70", "#d9d9de"
 
 
 @dataclass(frozen=True)
-class Group:
-    """Rows that belong together under one heading: a prompt, say. rows: label and pictures from left to right."""
+class Section:
+    """Columns under one heading. labels: one a column."""
 
     heading: str
-    rows: tuple[tuple[str, tuple[Image.Image, ...]], ...]
+    labels: tuple[str, ...]
 
 
-def draw(title: str, columns: Sequence[str], groups: Sequence[Group]) -> Image.Image:
-    """The sheet as one picture. All pictures are of one size; columns: a label for each."""
-    cell = groups[0].rows[0][1][0].size
-    layout = _Layout.of(cell, len(columns), groups)
-    sheet = Image.new("RGB", layout.size(groups), _BACKGROUND)
+@dataclass(frozen=True)
+class Row:
+    """A prompt and its pictures from left to right: one for each column of all sections, all of one size."""
+
+    prompt: str
+    pictures: tuple[Image.Image, ...]
+
+
+def draw(title: str, sections: Sequence[Section], rows: Sequence[Row]) -> Image.Image:
+    """The sheet as one picture."""
+    layout = _Layout(rows[0].pictures[0].size, tuple(len(section.labels) for section in sections))
+    sheet = Image.new("RGB", (layout.width, layout.height(rows)), _BACKGROUND)
     pen = ImageDraw.Draw(sheet)
 
     pen.text((layout.gap, layout.gap), title, font=layout.font(1.5), fill=_INK)
+    _draw_headings(pen, layout, sections)
     y = layout.top
-    for place, label in enumerate(columns):
-        pen.text((layout.x(place) + cell[0] / 2, y), label, font=layout.font(0.9), fill=_MUTED, anchor="ma")
-    y += round(1.6 * layout.text)
-    for group in groups:
-        for line in layout.wrap(group.heading):
+    for row in rows:
+        for line in layout.wrap(row.prompt):
             pen.text((layout.gap, y), line, font=layout.font(1), fill=_INK)
             y += layout.line
         y += layout.gap // 2
-        for label, pictures in group.rows:
-            pen.text((layout.gap, y + cell[1] / 2), label, font=layout.font(1), fill=_MUTED, anchor="lm")
-            for place, picture in enumerate(pictures):
-                sheet.paste(picture, (layout.x(place), y))
-            y += cell[1] + layout.gap
-        y += layout.gap
+        for x, picture in zip(layout.columns, row.pictures, strict=True):
+            sheet.paste(picture, (x, y))
+        y += layout.cell[1] + 2 * layout.gap
     return sheet
+
+
+def _draw_headings(pen: ImageDraw.ImageDraw, layout: _Layout, sections: Sequence[Section]) -> None:
+    columns = iter(layout.columns)
+    for section in sections:
+        places = [next(columns) for _ in section.labels]
+        right = places[-1] + layout.cell[0]
+        y = layout.gap + 2 * layout.text
+        pen.text((places[0], y), section.heading, font=layout.font(1.1), fill=_INK)
+        pen.line([(places[0], y + layout.line), (right, y + layout.line)], fill=_LINE, width=max(1, layout.text // 12))
+        for x, label in zip(places, section.labels, strict=True):
+            pen.text((x, y + round(1.15 * layout.line)), label, font=layout.font(0.85), fill=_MUTED)
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Measures in pixels, all from the size of a picture."""
+    """Measures in pixels, all from the size of a picture. sections: columns of each."""
 
     cell: tuple[int, int]
-    columns: int
-    text: int
-    margin: int  # width of the row labels
+    sections: tuple[int, ...]
 
-    @classmethod
-    def of(cls, cell: tuple[int, int], columns: int, groups: Sequence[Group]) -> _Layout:
-        text = max(13, min(cell) // 14)
-        longest = max((label for group in groups for label, _ in group.rows), key=len)
-        return cls(cell, columns, text, margin=round(ImageFont.load_default(text).getlength(longest)))
+    @property
+    def text(self) -> int:
+        return max(13, min(self.cell) // 14)
 
     @property
     def gap(self) -> int:
@@ -70,14 +81,25 @@ class _Layout:
 
     @property
     def top(self) -> int:
-        return 2 * self.gap + round(2 * self.text)
+        """Of the first row: below title, headings and labels."""
+        return self.gap + 2 * self.text + 3 * self.line
+
+    @property
+    def columns(self) -> list[int]:
+        """The left edge of every column; sections stand further apart than columns."""
+        firsts = set(accumulate(self.sections))
+        lefts = [self.gap]
+        for column in range(1, sum(self.sections)):
+            lefts.append(lefts[-1] + self.cell[0] + (4 if column in firsts else 1) * self.gap)
+        return lefts
 
     @property
     def width(self) -> int:
-        return max(self.x(self.columns), 24 * self.text)
+        return max(self.columns[-1] + self.cell[0] + self.gap, 24 * self.text)
 
-    def x(self, place: int) -> int:
-        return 3 * self.gap + self.margin + place * (self.cell[0] + self.gap)
+    def height(self, rows: Sequence[Row]) -> int:
+        words = sum(len(self.wrap(row.prompt)) * self.line + self.gap // 2 for row in rows)
+        return self.top + words + len(rows) * (self.cell[1] + 2 * self.gap)
 
     def font(self, scale: float):
         return ImageFont.load_default(round(scale * self.text))
@@ -86,10 +108,3 @@ class _Layout:
         """Lines that fit: as many letters as the text's own mean width allows, and a little less."""
         letter = self.font(1).getlength(text) / max(1, len(text)) or self.text
         return textwrap.wrap(text, max(8, int(0.93 * (self.width - 2 * self.gap) / letter))) or [""]
-
-    def size(self, groups: Sequence[Group]) -> tuple[int, int]:
-        height = self.top + round(1.6 * self.text)
-        for group in groups:
-            height += len(self.wrap(group.heading)) * self.line + self.gap // 2 + self.gap
-            height += len(group.rows) * (self.cell[1] + self.gap)
-        return self.width, height
