@@ -22,6 +22,7 @@ def _register_pack() -> None:
 
 _register_pack()
 
+from isengard.tests.comfyui import installation  # noqa: E402
 from isengard.tests.comfyui.boot import make_torchvision_importable  # noqa: E402
 from isengard.tests.comfyui.server import Server  # noqa: E402
 
@@ -33,3 +34,18 @@ def comfyui():
     """A booted ComfyUI with the pack and both random checkpoints, shared by all tests."""
     with Server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def comfy_model():
+    """`trainers.comfy_model`, imported as inside ComfyUI."""
+    sys.path.append(str(installation.of_this_process().path))
+    arguments, sys.argv = sys.argv, ["main.py", "--cpu"]
+    try:
+        import comfy.options
+
+        comfy.options.enable_args_parsing()
+        from isengard.trainers import comfy_model
+    finally:
+        sys.argv = arguments
+    return comfy_model

@@ -58,7 +58,7 @@ def picture_model(text_width: int):
 def text_encoder(weights: dict, device):
     """ComfyUI's CLIP-L with SD3's output: a function from a caption to features 77,768 and pooled features 768.
 
-    weights: `text_encoder.weights()`. Only the first layers are built; the others add nothing (text_encoder.py).
+    weights: `text_encoder.weights()`. Only the first layer is computed, as the others add nothing (text_encoder.py).
     """
     import torch
     from comfy.sd1_clip import SDClipModel, SDTokenizer
@@ -74,6 +74,10 @@ def text_encoder(weights: dict, device):
     )  # fmt: skip
     kept = {name: torch.from_numpy(array) for name, array in weights.items() if _layer(name) < layers}
     model.transformer.load_state_dict(kept)
+    first, *others = model.transformer.text_model.encoder.layers
+    first.mlp.forward = torch.zeros_like
+    for layer in others:
+        layer.forward = lambda x, *_: x
     model.to(device)
     tokenizer = SDTokenizer()
 

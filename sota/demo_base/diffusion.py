@@ -28,7 +28,7 @@ class DiffusionConfig:
     matrices (Muon, kellerjordan.github.io/posts/muon); adam_rate: of all other weights."""
 
     steps: int = 30000
-    batch: int = 64
+    batch: int = 48
     muon_rate: float = 2e-3
     adam_rate: float = 1e-3
     warmup: int = 300

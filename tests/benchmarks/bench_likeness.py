@@ -77,12 +77,13 @@ def run_job(server: Server, job: Job) -> likeness_job.Trained:
     if not kept.exists():
         folder = f"likeness_{likeness_job.slug(job.identity)}"
         likeness_job.write_dataset(server.base / "input" / folder, job.identity)
-        graph = likeness_job.training_graph if job.trainer == "ours" else likeness_job.core_training_graph
-        trained = likeness_job.trained(
-            server.url,
-            graph(folder, job.steps, job.learning_rate, job.seed),
-            ["train", 1 if job.trainer == "ours" else 0],
-        )
+        settings = (folder, job.steps, job.learning_rate, job.seed)
+        if job.trainer == "ours":
+            graph, model = likeness_job.training_graph(*settings), ["train", 1]
+        else:
+            info = likeness_job.object_info(server.url)  # asked now, since it names the folders
+            graph, model = likeness_job.core_training_graph(info, *settings), ["trained", 0]
+        trained = likeness_job.trained(server.url, graph, model)
         kept.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(kept, **dataclasses.asdict(trained))
     with np.load(kept) as saved:

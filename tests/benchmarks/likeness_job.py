@@ -91,21 +91,35 @@ def training_graph(folder: str, steps: int, learning_rate: float, seed: int) -> 
     }  # fmt: skip
 
 
-def core_training_graph(folder: str, steps: int, learning_rate: float, seed: int) -> dict:
-    """ComfyUI's own trainer at the settings that served it best here; "train" has the trained MODEL as output 0."""
+def core_training_graph(info: dict, folder: str, steps: int, learning_rate: float, seed: int) -> dict:
+    """ComfyUI's own trainer at the settings that served it best here; the node "trained" has the MODEL as output 0.
+
+    info: the server's /object_info; newer versions have more settings, which stay at their defaults.
+    """
+    settings = defaults(info["TrainLoraNode"]) | {
+        "model": ["base", 0], "latents": ["encoded", 0], "positive": ["encoded", 1], "batch_size": BATCH,
+        "steps": steps, "learning_rate": learning_rate, "rank": RANK, "seed": seed, "training_dtype": "fp32",
+        "lora_dtype": "fp32", "gradient_checkpointing": False, "existing_lora": "[None]",
+    }  # fmt: skip
+    lora = info["TrainLoraNode"]["output_name"].index("lora")
     return base_graph() | {
         "dataset": node("LoadImageTextDataSetFromFolder", "dataset", folder=folder),
         "encoded": node(
             "MakeTrainingDataset", "encoded", images=["dataset", 0], texts=["dataset", 1], vae=["base", 2],
             clip=["base", 1],
         ),
-        "train": node(
-            "TrainLoraNode", "train", model=["base", 0], latents=["encoded", 0], positive=["encoded", 1],
-            batch_size=BATCH, grad_accumulation_steps=1, steps=steps, learning_rate=learning_rate, rank=RANK,
-            optimizer="AdamW", loss_function="MSE", seed=seed, training_dtype="fp32", lora_dtype="fp32",
-            algorithm="LoRA", gradient_checkpointing=False, existing_lora="[None]",
+        "train": node("TrainLoraNode", "train", **settings),
+        "trained": node(
+            "LoraModelLoader", "trained",
+            **defaults(info["LoraModelLoader"]) | {"model": ["base", 0], "lora": ["train", lora]},
         ),
     }  # fmt: skip
+
+
+def defaults(declared: dict) -> dict:
+    """A node's required inputs that have a default, from /object_info."""
+    rows = declared["input"]["required"].items()
+    return {name: row[1]["default"] for name, row in rows if len(row) > 1 and "default" in row[1]}
 
 
 def sampling_graph(model: list, texts: Sequence[str], prefix: str) -> dict:
@@ -126,6 +140,14 @@ def sampling_graph(model: list, texts: Sequence[str], prefix: str) -> dict:
             here: node("SaveImage", "save", images=[f"{here}_decode", 0], filename_prefix=f"likeness/{prefix}"),
         }  # fmt: skip
     return graph
+
+
+def object_info(url: str) -> dict:
+    async def ask() -> dict:
+        async with Client(url) as client:
+            return await client.object_info()
+
+    return asyncio.run(ask())
 
 
 def trained(url: str, training: dict, model: list) -> Trained:

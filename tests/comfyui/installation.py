@@ -49,6 +49,12 @@ def installation() -> Installation:
     return Installation(path, os.environ.get("COMFYUI_PYTHON") or sys.executable)
 
 
+def of_this_process() -> Installation:
+    """The ComfyUI under test where it runs on this Python; else the embedded one, whose requirements are here."""
+    found = installation()
+    return found if found.python == sys.executable else Installation(embedded(), sys.executable)
+
+
 def embedded() -> Path:
     """The embedded ComfyUI's folder, prepared on first use (a download of some megabytes)."""
     target = CACHE / "comfyui-0.3.75"

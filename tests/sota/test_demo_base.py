@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from isengard.sota.demo_base import autoencoder, checkpoint, checkpoint_file, drawing, people, text_encoder
+from isengard.sota.demo_base import autoencoder, checkpoint, checkpoint_file, comfy_parts, drawing, people, text_encoder
 from isengard.sota.sample_character import draw as sample_character
 from isengard.tests.comfyui.installation import PACK, installation
 
@@ -106,6 +106,24 @@ def test_another_numpy_that_draws_otherwise_is_told(monkeypatch):
     monkeypatch.setattr(text_encoder, "SEED", 1)
     with pytest.raises(text_encoder.TextEncoderError, match="Install another version of numpy"):
         text_encoder.weights()
+
+
+@pytest.mark.comfyui
+def test_the_features_that_the_base_is_trained_on_are_those_of_the_whole_encoder(comfy_model):
+    """The training computes one layer of the twelve."""
+    from comfy.sd1_clip import SDClipModel, SDTokenizer
+
+    weights = {name: torch.from_numpy(array) for name, array in text_encoder.weights().items()}
+    whole = SDClipModel(layer="hidden", layer_idx=-2, layer_norm_hidden_state=False, return_projected_pooled=False)
+    whole.transformer.load_state_dict(weights)
+    texts = ["woman, red shirt, blue background", "woman, blue shirt, red background", ""]
+    tokens = [[token for token, _ in SDTokenizer().tokenize_with_weights(text)[0]] for text in texts]
+    with torch.inference_mode():
+        features, pooled = whole.float()(tokens)
+    short_features, short_pooled = comfy_parts.text_encoder(text_encoder.weights(), torch.device("cpu"))(texts)
+    torch.testing.assert_close(short_features, features)
+    torch.testing.assert_close(short_pooled, pooled)
+    assert not torch.allclose(features[0], features[1], atol=0.1), "who wears what is lost"
 
 
 def test_recoloured_crops_keep_black_and_white():

@@ -1,28 +1,11 @@
-"""ComfyUI's own modules in the test's process, for tests that need its networks but no server."""
+"""Models loaded by ComfyUI's own code in the test's process, for tests that need its networks but no server."""
 
 from __future__ import annotations
-
-import sys
 
 import pytest
 import torch
 
-from isengard.tests.comfyui.installation import Installation, checkpoint, embedded, installation
-
-
-@pytest.fixture(scope="session")
-def comfy_model():
-    """`trainers.comfy_model`, imported as inside ComfyUI."""
-    sys.path.append(str(_comfyui().path))
-    arguments, sys.argv = sys.argv, ["main.py", "--cpu"]
-    try:
-        import comfy.options
-
-        comfy.options.enable_args_parsing()
-        from isengard.trainers import comfy_model
-    finally:
-        sys.argv = arguments
-    return comfy_model
+from isengard.tests.comfyui.installation import checkpoint, of_this_process
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +15,7 @@ def load_all(comfy_model):
 
     def load_all(kind: str, **options):
         with torch.inference_mode():
-            path = str(checkpoint(kind, _comfyui()))
+            path = str(checkpoint(kind, of_this_process()))
             return comfy.sd.load_checkpoint_guess_config(path, **options)[:3]
 
     return load_all
@@ -42,9 +25,3 @@ def load_all(comfy_model):
 def load(load_all):
     """A function that loads a MODEL alone, anew at each call."""
     return lambda kind: load_all(kind, output_vae=False, output_clip=False)[0]
-
-
-def _comfyui() -> Installation:
-    """The ComfyUI under test where it runs on this Python; else the embedded one, whose requirements are here."""
-    found = installation()
-    return found if found.python == sys.executable else Installation(embedded(), sys.executable)
