@@ -1,6 +1,7 @@
 """The door to ComfyUI of the models that come with the pack."""
 
 import comfy.sd
+import folder_paths
 from comfy_api.latest import io
 
 from ...sota.demo_base import checkpoint_file
@@ -28,14 +29,22 @@ class DemoBase(io.ComfyNode):
 
     @classmethod
     def execute(cls):
-        model, clip, vae, _ = comfy.sd.load_state_dict_guess_config(checkpoint_file.state_dict())
+        model, clip, vae, _ = comfy.sd.load_state_dict_guess_config(
+            checkpoint_file.state_dict(), embedding_directory=folder_paths.get_folder_paths("embeddings")
+        )
         if hasattr(model, "cached_patcher_init"):  # how a newer ComfyUI loads a second copy, for another GPU say
-            for patcher, place in ((model, 0), (clip.patcher, 1), (vae.patcher, 2)):
-                patcher.cached_patcher_init = (_reload, (place,))
+            for patcher, part in ((model, "model"), (clip.patcher, "clip"), (vae.patcher, "vae")):
+                patcher.cached_patcher_init = (_reload, (part,))
         return io.NodeOutput(model, clip, vae)
 
 
-def _reload(place: int, disable_dynamic: bool = False):
-    """The ModelPatcher of the model, the text encoder or the autoencoder, loaded once more."""
-    parts = comfy.sd.load_state_dict_guess_config(checkpoint_file.state_dict(), disable_dynamic=disable_dynamic)
-    return parts[0] if place == 0 else parts[place].patcher
+def _reload(part: str, disable_dynamic: bool = False):
+    """The ModelPatcher of "model", "clip" or "vae", loaded once more."""
+    model, clip, vae, _ = comfy.sd.load_state_dict_guess_config(
+        checkpoint_file.state_dict(with_text_encoder=part == "clip"),
+        output_model=part == "model",
+        output_clip=part == "clip",
+        output_vae=part == "vae",
+        disable_dynamic=disable_dynamic,
+    )
+    return {"model": model, "clip": clip and clip.patcher, "vae": vae and vae.patcher}[part]

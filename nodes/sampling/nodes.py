@@ -97,6 +97,7 @@ class ContactSheet(io.ComfyNode):
         lines = _lines(prompts)
         if not lines:
             raise ValueError(_NO_PROMPT)
+        nearest = _nearest_pictures(reference, lines) if reference is not None else []  # may fail: before the sampling
         drawn = _sample_all({"before": before, "after": after}, clip, vae, lines, negative, seed, seeds, settings)
         seed_labels = tuple(f"seed {seed + place}" for place in range(seeds))
         sections = [sheet.Section("before", seed_labels), sheet.Section("after", seed_labels)]
@@ -105,9 +106,9 @@ class ContactSheet(io.ComfyNode):
             for line in lines
         ]
         if reference is not None:
-            sections.append(sheet.Section("data set", ("nearest caption",)))
-            nearest = _nearest_pictures(reference, lines, (settings["width"], settings["height"]))
-            rows = [(*row, picture) for row, picture in zip(rows, nearest, strict=True)]
+            sections.append(sheet.Section("data set", ("nearest",)))
+            fitted = [ImageOps.fit(picture, rows[0][0].size, Image.Resampling.LANCZOS) for picture in nearest]
+            rows = [(*row, picture) for row, picture in zip(rows, fitted, strict=True)]
         picture = sheet.draw(title, sections, [sheet.Row(*row) for row in zip(lines, rows, strict=True)])
         image = images.pixels(picture)
         return io.NodeOutput(image, ui=ui.ImageSaveHelper.get_save_images_ui(image, filename_prefix, cls))
@@ -120,13 +121,12 @@ def _lines(prompts: str) -> list[str]:
     return [line.strip() for line in prompts.splitlines() if line.strip()]
 
 
-def _nearest_pictures(dataset: Dataset, prompts: list[str], size: tuple[int, int]) -> list[Image.Image]:
-    """For each prompt the data set's picture with the nearest caption, filling the size."""
+def _nearest_pictures(dataset: Dataset, prompts: list[str]) -> list[Image.Image]:
+    """For each prompt the data set's picture with the nearest caption. Raises images.UnreadableImage."""
     captions = [sample.caption for sample in dataset.samples]
     samples = [dataset.samples[references.nearest(prompt, captions)] for prompt in prompts]
     pixels = [images.read(sample.image, sample.origin.sha256)[0] for sample in samples]  # H,W,3 in 0..1
-    pictures = [Image.fromarray(each.mul(255).round().byte().cpu().numpy()) for each in pixels]
-    return [ImageOps.fit(picture, size, Image.Resampling.LANCZOS) for picture in pictures]
+    return [Image.fromarray(each.mul(255).round().byte().cpu().numpy()) for each in pixels]
 
 
 def _sample_all(models, clip, vae, prompts, negative, seed, seeds, settings) -> dict[tuple, Image.Image]:

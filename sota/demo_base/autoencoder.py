@@ -38,9 +38,9 @@ class AutoencoderConfig:
 
 
 def train(
-    pictures: np.ndarray, config: AutoencoderConfig, folder: Path, device: torch.device, seconds: float
+    pictures: np.ndarray, config: AutoencoderConfig, file: Path, device: torch.device, seconds: float
 ) -> Iterator[dict[str, float]]:
-    """Train until done or for `seconds`; yields metrics now and then. pictures: N,H,W,3 uint8. Resumes by itself."""
+    """Train until done or for `seconds`; yields metrics now and then. pictures: N,H,W,3 uint8. Goes on from `file`."""
     model = comfy_parts.autoencoder(LATENT_CHANNELS).to(device, memory_format=torch.channels_last)
     model.vae_scale.requires_grad_(False)
     model.vae_shift.requires_grad_(False)
@@ -49,9 +49,9 @@ def train(
     )
     scheduler = checkpoint.warmup_cosine(optimizer, config.warmup, config.steps)
     average = copy.deepcopy(model).requires_grad_(False)
-    state = checkpoint.State(folder / "autoencoder.pt", model=model, ema=average, optimizer=optimizer, lr=scheduler)
+    state = checkpoint.State(file, model=model, ema=average, optimizer=optimizer, lr=scheduler)
 
-    def advance(step: int) -> float:
+    def advance(step: int) -> Tensor:
         generator = np.random.default_rng([config.seed, step])
         crops = random_crops(pictures, config, generator).to(device)
         loss = training_loss(model, crops, config, torch.Generator().manual_seed(int(generator.integers(2**62))))

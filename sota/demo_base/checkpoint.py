@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +37,8 @@ class State:
 def run(state: State, steps: int, seconds: float, advance: Callable[[int], Tensor]) -> Iterator[dict[str, float]]:
     """Calls `advance(step)` until `steps` are done or the seconds are over; saves at intervals and at the end.
 
-    Yields step, mean loss and seconds a step every REPORT_STEPS.
+    Yields step, mean loss and seconds a step every REPORT_STEPS. Raises FloatingPointError, with the last good state on
+    disk, when the loss is not finite.
     """
     began = saved = marked = time.monotonic()
     losses: list[Tensor] = []
@@ -46,9 +48,11 @@ def run(state: State, steps: int, seconds: float, advance: Callable[[int], Tenso
         now = time.monotonic()
         if len(losses) == REPORT_STEPS or state.step == steps:
             mean = float(torch.stack(losses).mean())
+            if not math.isfinite(mean):
+                raise FloatingPointError(f"The loss was not finite before step {state.step}; {state.file} is older.")
             yield {"step": state.step, "loss": mean, "seconds_per_step": (now - marked) / len(losses)}
             losses, marked = [], now
-        if now - saved > SAVE_SECONDS:
+        if now - saved > SAVE_SECONDS and not losses:  # right after a look at the loss
             state.save()
             saved = now
     state.save()
@@ -56,8 +60,8 @@ def run(state: State, steps: int, seconds: float, advance: Callable[[int], Tenso
 
 def warmup_cosine(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> SequentialLR:
     """Linear warm-up, then a cosine to a hundredth of the rate."""
+    lowest = min(group["lr"] for group in optimizer.param_groups) * 0.01  # before LinearLR, which sets them at once
     rise = LinearLR(optimizer, 0.01, 1.0, warmup)
-    lowest = min(group["lr"] for group in optimizer.param_groups) * 0.01
     fall = CosineAnnealingLR(optimizer, steps - warmup, lowest)
     return SequentialLR(optimizer, [rise, fall], [warmup])
 
@@ -65,7 +69,9 @@ def warmup_cosine(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> 
 def warmup_hold_decay(optimizer: torch.optim.Optimizer, warmup: int, steps: int, decay_share: float = 0.2) -> LambdaLR:
     """Linear warm-up, the full rate, and a linear fall to 0 over the last share of the steps (arXiv 2405.18392): unlike
     with a cosine, a run can be prolonged as long as its fall has not begun."""
-    return LambdaLR(optimizer, lambda step: max(0.0, min(step / warmup, (steps - step) / (decay_share * steps), 1.0)))
+    return LambdaLR(
+        optimizer, lambda step: max(0.0, min((step + 1) / warmup, (steps - step) / (decay_share * steps), 1.0))
+    )
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,15 +19,31 @@ PICTURE_MODEL, AUTOENCODER, TEXT_ENCODER = (
 )
 
 
-def state_dict() -> dict[str, Tensor]:
+class DemoBaseError(RuntimeError):
+    """The demo base cannot be put together; the message says what to do."""
+
+
+def state_dict(with_text_encoder: bool = True) -> dict[str, Tensor]:
     """float16 weights under the names of an SD3 checkpoint: picture model, autoencoder and CLIP-L in one.
 
-    Raises FileNotFoundError where the pack's weights file is missing, TextEncoderError where numpy draws otherwise.
+    Raises DemoBaseError where the pack's weights file is missing or damaged, TextEncoderError where numpy draws
+    otherwise.
     """
-    if not WEIGHTS.is_file():
-        raise FileNotFoundError(
-            f"The demo base's weights are missing: there is no {WEIGHTS}. Install the pack again, or, in a checkout "
-            "with Git LFS or a partial download, fetch the file."
-        )
-    words = {f"{TEXT_ENCODER}{name}": torch.from_numpy(array) for name, array in text_encoder.weights().items()}
-    return load_file(WEIGHTS) | words
+    weights = _shipped()
+    if with_text_encoder:
+        words = text_encoder.weights()
+        weights |= {f"{TEXT_ENCODER}{name}": torch.from_numpy(array) for name, array in words.items()}
+    return weights
+
+
+def _shipped() -> dict[str, Tensor]:
+    try:
+        return load_file(WEIGHTS)
+    except FileNotFoundError as error:
+        raise DemoBaseError(f"The demo base's weights are missing: there is no {WEIGHTS}. {_ADVICE}") from error
+    except SafetensorError as error:
+        size = WEIGHTS.stat().st_size
+        raise DemoBaseError(f"The demo base's weights are damaged: {WEIGHTS} has {size} bytes. {_ADVICE}") from error
+
+
+_ADVICE = "Install the pack again, or fetch this file alone from its repository."

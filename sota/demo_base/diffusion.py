@@ -55,16 +55,16 @@ class Examples:
 
 
 def train(
-    examples: Examples, config: DiffusionConfig, folder: Path, device: torch.device, seconds: float, compiled: bool
+    examples: Examples, config: DiffusionConfig, file: Path, device: torch.device, seconds: float, compiled: bool
 ) -> Iterator[dict[str, float]]:
-    """Train until done or for `seconds`; yields metrics now and then. Resumes by itself."""
+    """Train until done or for `seconds`; yields metrics now and then. Goes on from `file`."""
     model = comfy_parts.picture_model(TEXT_WIDTH).to(device)
     forward = torch.compile(model) if compiled else model
     average = copy.deepcopy(model).requires_grad_(False)
     optimizers = make_optimizers(model, config)
     schedulers = [checkpoint.warmup_hold_decay(each, config.warmup, config.steps) for each in optimizers]
     state = checkpoint.State(
-        folder / "diffusion.pt", model=model, ema=average,
+        file, model=model, ema=average,
         muon=optimizers[0], adam=optimizers[1], muon_rate=schedulers[0], adam_rate=schedulers[1],
     )  # fmt: skip
 

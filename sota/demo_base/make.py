@@ -8,9 +8,12 @@ file. It can be stopped at any time, and goes on where it was; --seconds stops i
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..sample_character import draw as sample_character
 from . import autoencoder, checkpoint_file, comfy_parts, diffusion, drawing, people, text_encoder
 
 PICTURES, SEED = 16000, 0
@@ -27,7 +31,10 @@ ENCODE_BATCH = 64
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.comfyui is None:
+        parser.error("no ComfyUI: set COMFYUI_PATH, or give --comfyui")
     comfy_parts.use_comfyui(options.comfyui, options.device == "cpu")
     make(options)
 
@@ -36,26 +43,72 @@ def make(options: argparse.Namespace) -> None:
     """All stages, as far as the time allows."""
     end = time.monotonic() + options.seconds
     folder, device = options.folder, torch.device(options.device)
-    folder.mkdir(parents=True, exist_ok=True)
+    for needed in (folder, options.out.parent):
+        needed.mkdir(parents=True, exist_ok=True)
+    portraits = [people.training_portrait(SEED, index) for index in range(options.pictures)]
+    files = Files(folder, digest([portraits, sample_character.PINNED, drawing.SIZE]))
 
     _say(f"{options.pictures} pictures")
-    drawing.draw_training_set(folder / "pictures.npy", SEED, options.pictures, os.cpu_count() or 1)
-    pictures = np.load(folder / "pictures.npy", mmap_mode="r")
+    drawing.draw_training_set(files.pictures, SEED, options.pictures, os.cpu_count() or 1)
+    pictures = np.load(files.pictures, mmap_mode="r")
 
     torch.manual_seed(SEED)  # fresh weights
     config = autoencoder.AutoencoderConfig(steps=options.autoencoder_steps)
-    _tell("autoencoder", autoencoder.train(pictures, config, folder, device, end - time.monotonic()))
-    trained = load_average(folder / "autoencoder.pt", comfy_parts.autoencoder(autoencoder.LATENT_CHANNELS)).to(device)
+    left = end - time.monotonic()
+    _tell("autoencoder", autoencoder.train(pictures, config, files.autoencoder, device, left))
+    average = load_average(files.autoencoder)
+    trained = comfy_parts.autoencoder(autoencoder.LATENT_CHANNELS)
+    trained.load_state_dict(average)
+    trained.to(device).eval().requires_grad_(False)
     _say(f"autoencoder: {autoencoder.psnr(trained, held_out_pictures()):.2f} dB on pictures of held-out people")
     if time.monotonic() > end:
         return
 
-    examples = encoded(folder, pictures, trained, device)
+    files = dataclasses.replace(files, encoder=digest([float(weight.double().sum()) for weight in average.values()]))
+    examples = encoded(files, pictures, [portrait.caption for portrait in portraits], trained)
     config = diffusion.DiffusionConfig(steps=options.diffusion_steps)
-    steps = diffusion.train(examples, config, folder, device, end - time.monotonic(), options.compile)
-    _tell("picture model", steps)
-    export(folder, options.out)
-    _say(f"written: {options.out} ({options.out.stat().st_size / 1e6:.1f} MB)")
+    left = end - time.monotonic()
+    _tell("picture model", diffusion.train(examples, config, files.diffusion, device, left, options.compile))
+    export(average, load_average(files.diffusion), options.out)
+    done, size = saved_steps(files.diffusion), options.out.stat().st_size / 1e6
+    _say(f"written after {done} of {config.steps} steps: {options.out} ({size:.1f} MB)")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where each stage keeps what it made. The names tell what it was made from, so that nothing is gone on with that
+    belongs to other people, captions or weights. data, encoder: digests."""
+
+    folder: Path
+    data: str
+    encoder: str = ""
+
+    @property
+    def pictures(self) -> Path:
+        return self.folder / f"pictures-{self.data}.npy"
+
+    @property
+    def autoencoder(self) -> Path:
+        return self.folder / f"autoencoder-{self.data}.pt"
+
+    @property
+    def latents(self) -> Path:
+        return self.folder / f"latents-{self.data}-{self.encoder}.npy"
+
+    @property
+    def text(self) -> tuple[Path, Path]:
+        """Of the features a token, and of the whole caption."""
+        key = f"{self.data}-{text_encoder.SHA256[:8]}"
+        return self.folder / f"text-{key}.npy", self.folder / f"pooled-{key}.npy"
+
+    @property
+    def diffusion(self) -> Path:
+        return self.folder / f"diffusion-{self.data}-{self.encoder}.pt"
+
+
+def digest(values: list) -> str:
+    """Eight hex digits that tell values apart by their printed form."""
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:8]
 
 
 def held_out_pictures() -> np.ndarray:
@@ -65,13 +118,13 @@ def held_out_pictures() -> np.ndarray:
     return np.stack([drawing.pixels(who[index % len(who)], look) for index, look in enumerate(looks)])
 
 
-def encoded(folder: Path, pictures: np.ndarray, model: nn.Module, device: torch.device) -> diffusion.Examples:
-    """Latents and text features of every picture, from the folder where they are there already."""
-    captions = [people.training_portrait(SEED, index).caption for index in range(len(pictures))]
+def encoded(files: Files, pictures: np.ndarray, captions: list[str], model: nn.Module) -> diffusion.Examples:
+    """Latents and text features of every picture, from disk where they are there already."""
+    device = next(model.parameters()).device
 
     @torch.inference_mode()
     def latents(start: int, stop: int) -> list[np.ndarray]:
-        image = torch.from_numpy(pictures[start:stop]).to(device).permute(0, 3, 1, 2).float().div(255)
+        image = torch.tensor(pictures[start:stop], device=device).permute(0, 3, 1, 2).float().div(255)
         return [model.taesd_encoder(image).half().cpu().numpy()]
 
     encode = comfy_parts.text_encoder(text_encoder.weights(), device)
@@ -79,8 +132,8 @@ def encoded(folder: Path, pictures: np.ndarray, model: nn.Module, device: torch.
     def texts(start: int, stop: int) -> list[np.ndarray]:
         return [part.half().cpu().numpy() for part in encode([*captions, ""][start:stop])]
 
-    (latent_rows,) = _in_batches([folder / "latents.npy"], len(pictures), latents)
-    text_rows, pooled_rows = _in_batches([folder / "text.npy", folder / "pooled.npy"], len(pictures) + 1, texts)
+    (latent_rows,) = _in_batches([files.latents], len(pictures), latents)
+    text_rows, pooled_rows = _in_batches([*files.text], len(captions) + 1, texts)
     return diffusion.Examples(latent_rows, text_rows, pooled_rows)
 
 
@@ -106,27 +159,23 @@ def _in_batches(files: list[Path], count: int, compute: Callable[[int, int], lis
     return [np.load(file, mmap_mode="r") for file in files]
 
 
-def load_average(file: Path, model: nn.Module) -> nn.Module:
-    """The model with the averaged weights of a training's state file."""
-    model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["ema"])
-    return model.eval().requires_grad_(False)
+def load_average(file: Path) -> dict[str, Tensor]:
+    """The averaged weights of a training's state file."""
+    return torch.load(file, map_location="cpu", weights_only=True)["ema"]
 
 
-def export(folder: Path, file: Path) -> None:
+def saved_steps(file: Path) -> int:
+    return torch.load(file, map_location="cpu", weights_only=True)["step"]
+
+
+def export(autoencoder_weights: dict[str, Tensor], picture_weights: dict[str, Tensor], file: Path) -> None:
     """Writes both networks as float16 under an SD3 checkpoint's names."""
+    scaling = {"vae_scale": torch.tensor(LATENT_SCALE), "vae_shift": torch.tensor(LATENT_SHIFT)}
     states = {
-        checkpoint_file.AUTOENCODER: torch.load(folder / "autoencoder.pt", map_location="cpu", weights_only=True)[
-            "ema"
-        ],
-        checkpoint_file.PICTURE_MODEL: diffusion.padded(
-            torch.load(folder / "diffusion.pt", map_location="cpu", weights_only=True)["ema"]
-        ),
+        checkpoint_file.AUTOENCODER: autoencoder_weights | scaling,
+        checkpoint_file.PICTURE_MODEL: diffusion.padded(picture_weights),
     }
-    states[checkpoint_file.AUTOENCODER] |= {
-        "vae_scale": torch.tensor(LATENT_SCALE),
-        "vae_shift": torch.tensor(LATENT_SHIFT),
-    }
-    weights: dict[str, Tensor] = {
+    weights = {
         prefix + name: weight.half().contiguous() for prefix, state in states.items() for name, weight in state.items()
     }
     partial = file.with_suffix(".partial")
@@ -147,7 +196,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     build = Path("build") / "demo_base"
     has_gpu = torch.cuda.is_available()
-    parser.add_argument("--comfyui", type=Path, default=os.environ.get("COMFYUI_PATH"), metavar="FOLDER")
+    parser.add_argument(
+        "--comfyui", type=Path, default=os.environ.get("COMFYUI_PATH"), metavar="FOLDER", help="its source"
+    )
     parser.add_argument("--folder", type=Path, default=build, help=f"for what it goes on from ({build})")
     parser.add_argument("--out", type=Path, default=build / checkpoint_file.WEIGHTS.name, metavar="FILE")
     parser.add_argument("--device", default="cuda" if has_gpu else "cpu")

@@ -20,7 +20,7 @@ HEAD = WIDTH // HEADS  # 64; as many channels hold the position, the others the 
 OFFSETS = (1, 1, 1, 1, 2, 2, 2, 2, None, None, None, None)  # of each head: how far it looks back; None: everywhere
 POSITION_SIZE, SHARPNESS = 2.0, 2.0
 NEIGHBOUR_GAIN, MEAN_GAIN = 0.4, 1.6  # an average of some 20 tokens is that much shorter than one token
-SHA256 = "bccd0328d76c126d550e7d4da1f526a7e95612aaa1c3703ea5aaeff648e974cf"
+SHA256 = "386d9c6bfd9df17830790e68574daea3a54220f15c1f10b29ef7b884f03067d5"
 
 
 class TextEncoderError(RuntimeError):
@@ -79,8 +79,13 @@ def _position_codes() -> np.ndarray:
     """Cosines and sines in the first HEAD channels. The product of two positions' codes is 0 unless they are equal."""
     angles = np.arange(POSITIONS)[:, None] * _frequencies()
     codes = np.zeros((POSITIONS, WIDTH))
-    codes[:, :HEAD] = POSITION_SIZE * np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+    codes[:, :HEAD] = POSITION_SIZE * np.concatenate([_steady(np.cos(angles)), _steady(np.sin(angles))], axis=1)
     return codes
+
+
+def _steady(values: np.ndarray) -> np.ndarray:
+    """Without the last digits, in which processors differ: 0 is 0, and never -0."""
+    return np.round(values, 6) + 0.0
 
 
 def _frequencies() -> np.ndarray:
@@ -104,8 +109,9 @@ def _attention() -> dict[str, np.ndarray]:
 
 def _shift(offset: int) -> np.ndarray:
     """The rotation that turns a position's code into that of the position `offset` further on."""
-    cosine, sine = np.diag(np.cos(offset * _frequencies())), np.diag(np.sin(offset * _frequencies()))
-    return np.block([[cosine, -sine], [sine, cosine]])
+    angles = offset * _frequencies()
+    cosine, sine = np.diag(_steady(np.cos(angles))), np.diag(_steady(np.sin(angles)))
+    return np.block([[cosine, 0 - sine], [sine, cosine]])
 
 
 def _silent_layer() -> dict[str, np.ndarray]:

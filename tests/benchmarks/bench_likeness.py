@@ -51,12 +51,14 @@ class Job:
     learning_rate: float
     seed: int = 0
 
-    @property
-    def key(self) -> str:
-        """Tells jobs, and weights of the base, apart."""
-        weights = checkpoint_file.WEIGHTS.stat()
-        text = json.dumps([dataclasses.astuple(self), weights.st_size, int(weights.st_mtime), likeness_job.SAMPLER])
-        return f"{self.trainer}-{likeness_job.slug(self.identity)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    def file(self, server: Server) -> Path:
+        """Where its pictures are kept: the name tells everything apart that decides them, our sources included."""
+        sources = [*sorted((ROOT / "trainers").glob("*.py")), ROOT / "tests" / "benchmarks" / "likeness_job.py"]
+        digest = hashlib.sha256()
+        for source in [*sources, checkpoint_file.WEIGHTS]:
+            digest.update(source.read_bytes())
+        digest.update(repr([self, likeness_job.looks(), server.comfyui.version, torch.__version__]).encode())
+        return OUT / "likeness" / f"{self.trainer}-{likeness_job.slug(self.identity)}-{digest.hexdigest()[:12]}.npz"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Measured:
 
 def run_job(server: Server, job: Job) -> likeness_job.Trained:
     """The job's pictures: from disk where it was done before."""
-    kept = OUT / "likeness" / f"{job.key}.npz"
+    kept = job.file(server)
     if not kept.exists():
         folder = f"likeness_{likeness_job.slug(job.identity)}"
         likeness_job.write_dataset(server.base / "input" / folder, job.identity)
@@ -131,7 +133,7 @@ def _embedded(pictures: np.ndarray) -> np.ndarray:
     return embed(list(pictures.reshape(-1, *pictures.shape[2:]))).reshape(prompts, seeds, -1)
 
 
-def base_accuracy(url: str) -> float:
+def base_accuracy(url: str) -> dict[str, float]:
     """Share of hair, skin, background and direction that the base draws as asked, for held-out combinations."""
     generator = np.random.default_rng(11)
     who = [person for person in people.held_out() if person.head not in people.unseen_heads() and person.hair]
@@ -139,11 +141,12 @@ def base_accuracy(url: str) -> float:
     texts = [people.caption(likeness_job.NOUN, look, identity) for identity, look in asked]
     drawn = likeness_job.sampled(url, texts)
     right = [
-        list(probe.right(picture, identity, look).values())
+        probe.right(picture, identity, look)
         for (identity, look), row in zip(asked, drawn, strict=True)
         for picture in row
     ]
-    return float(np.mean(right))
+    shares = {f"{name}_accuracy": float(np.mean([each[name] for each in right])) for name in right[0]}
+    return {"attribute_accuracy": float(np.mean(list(shares.values())))} | shares
 
 
 def autoencoder_psnr(server: Server) -> float:
@@ -161,49 +164,53 @@ def sheet(identity: people.Identity, base: likeness_job.Trained, trained: likene
     Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows])).save(file)
 
 
-def bench(options: argparse.Namespace, tell: Callable[[str], None] = print) -> dict[str, float]:
+def bench(options: argparse.Namespace, tell: Callable[[str], None] = print) -> dict[str, float | str]:
     """Every figure, by its name in likeness.json."""
     identities = [people.held_out()[index] for index in ORDER[: options.identities]]
-    rows, lead_steps, lead_seconds = [], [], []
+    ours, core_steps, core_seconds = [], [], []
     with Server(checkpoints=()) as server:
         base = likeness_job.trained(server.url, {}, ["base", 0])
         tell(f"{'identity':24} likeness  95 % interval   colours  adherence  diversity  bleed  seconds")
         for identity in identities:
             trained = run_job(server, Job("ours", identity, options.steps, options.learning_rate))
-            ours = measure(trained, base, identity)
-            rows.append(ours)
+            ours.append(measure(trained, base, identity))
             sheet(identity, base, trained, OUT / "likeness" / f"{likeness_job.slug(identity)}.png")
-            tell(_line(likeness_job.slug(identity), ours))
+            tell(_line(likeness_job.slug(identity), ours[-1]))
             if options.core:
-                for steps, leads in _core_runs(server, identity, options, trained.seconds, lead_steps, lead_seconds):
-                    job = Job("core", identity, steps, options.core_learning_rate)
-                    theirs = measure(run_job(server, job), base, identity)
-                    leads.append(ours.likeness.value - theirs.likeness.value)
-                    tell(_line(f"  core, {steps} steps", theirs))
-        figures = summary(rows, adherence(base.pictures)) | {
+                for rows, steps in ((core_steps, options.steps), (core_seconds, 0)):
+                    steps = steps or round(options.steps * ours[-1].seconds / core_steps[-1].seconds)
+                    job = Job("core", identity, max(1, steps), options.core_learning_rate)
+                    rows.append(measure(run_job(server, job), base, identity))
+                    tell(_line(f"  core, {job.steps} steps", rows[-1]))
+        figures = summary(ours, adherence(base.pictures)) | {
             "train_steps": options.steps,
+            "learning_rate": options.learning_rate,
             "identities": len(identities),
             "vae_psnr_db": autoencoder_psnr(server),
-            "attribute_accuracy": base_accuracy(server.url),
         }
+        figures |= base_accuracy(server.url)
+        figures["comfyui"] = server.comfyui.version
     if options.core:
-        figures["likeness_minus_core_equal_steps"] = float(np.mean(lead_steps))
-        figures["likeness_minus_core_equal_seconds"] = float(np.mean(lead_seconds))
+        figures["core_learning_rate"] = options.core_learning_rate
+        figures["likeness_minus_core_equal_steps"] = lead(ours, core_steps)
+        figures["likeness_minus_core_equal_seconds"] = lead(ours, core_seconds)
+        figures["core_seconds_share"] = float(
+            np.sum([r.seconds for r in core_seconds]) / np.sum([r.seconds for r in ours])
+        )
     return figures
 
 
-def _core_runs(server, identity, options, seconds, lead_steps, lead_seconds):
-    """ComfyUI's own trainer for as many steps, and for as many steps as it makes in our seconds."""
-    probe_run = run_job(server, Job("core", identity, options.core_probe_steps, options.core_learning_rate))
-    within = max(1, round(seconds / (probe_run.seconds / options.core_probe_steps)))
-    yield options.steps, lead_steps
-    yield within, lead_seconds
+def lead(ours: list[Measured], core: list[Measured]) -> float:
+    """How far ours is ahead in likeness, on average over the same identities."""
+    return float(np.mean([one.likeness.value - other.likeness.value for one, other in zip(ours, core, strict=True)]))
 
 
 def summary(rows: list[Measured], base_adherence: float) -> dict[str, float]:
     values = [row.likeness.value for row in rows]
     return {
         "likeness_mean": float(np.mean(values)),
+        "likeness_mean_low": float(np.mean([row.likeness.low for row in rows])),
+        "likeness_mean_high": float(np.mean([row.likeness.high for row in rows])),
         "likeness_worst": float(np.min(values)),
         "colours_right": float(np.mean([row.identity for row in rows])),
         "adherence_vs_base": float(np.mean([row.adherence for row in rows])) / base_adherence,
@@ -218,8 +225,9 @@ def _line(name: str, row: Measured) -> str:
     return f"{name:24} {row.likeness.value:8.2f}  {span:14}  {shares}  {row.seconds:7.0f}"
 
 
-def write(figures: dict[str, float], file: Path) -> None:
-    machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "torch": torch.__version__}
+def write(figures: dict[str, float | str], file: Path) -> None:
+    versions = {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores"} | versions
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(figures | machine, indent=2) + "\n", encoding="utf-8")
 
@@ -231,12 +239,11 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--no-core", dest="core", action="store_false", help="leave ComfyUI's own trainer out")
     parser.add_argument("--core-learning-rate", type=float, default=1e-3)
-    parser.add_argument("--core-probe-steps", type=int, default=40, help="to learn how long a step of core's takes")
     options = parser.parse_args()
     figures = bench(options)
     write(figures, OUT / "likeness.json")
     for name, value in figures.items():
-        print(f"{name:36} {value:.3f}")
+        print(f"{name:36} {value:.3f}" if isinstance(value, float) else f"{name:36} {value}")
 
 
 if __name__ == "__main__":

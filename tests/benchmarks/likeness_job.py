@@ -16,7 +16,7 @@ from isengard.sota.demo_base import drawing, people
 from isengard.tests.graph import node
 from isengard.workflows.client import Client, Event, Finished
 
-TRIGGER, NOUN = "lofen", "person"
+TRIGGER, NOUN = "mira", "person"  # no name that the base was trained on: people.made_up_name never gives it
 TRAINING_PICTURES, PROMPTS, BARE_PROMPTS, SEEDS = 14, 12, 6, 2
 RANK, BATCH = 16, 4
 SAMPLER = {"steps": 20, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
@@ -26,7 +26,7 @@ _LOOKS_SEED = 7
 @dataclass(frozen=True)
 class Trained:
     """What one training gave. pictures: P,S,H,W,3 uint8 of the prompts with the trigger, bare: of those without;
-    seconds: of the train node alone."""
+    seconds: of encoding and training."""
 
     pictures: np.ndarray
     bare: np.ndarray
@@ -34,17 +34,25 @@ class Trained:
 
 
 def looks() -> tuple[list[people.Look], list[people.Look]]:
-    """The looks of the training pictures and those of the prompts; no prompt has a training picture's words."""
+    """The looks of the training pictures and those of the prompts, which combine words as no training caption does.
+
+    Neither the background with the direction nor the shirt with the background of a prompt is in a training caption;
+    half of the prompts face each way.
+    """
     generator = np.random.default_rng(_LOOKS_SEED)
     training = [people.random_look(generator) for _ in range(TRAINING_PICTURES)]
-    words = {tuple(people.look_words(look)) for look in training}
+    taken = {pair for look in training for pair in _pairs(look)}
     prompted: list[people.Look] = []
     while len(prompted) < PROMPTS:
         look = people.level(people.random_look(generator))
-        if tuple(people.look_words(look)) not in words:
+        if look.facing == ("left", "right")[len(prompted) % 2] and not taken & _pairs(look):
             prompted.append(look)
-            words.add(tuple(people.look_words(look)))
+            taken.add((look.clothing, look.background))  # no two prompts alike
     return training, prompted
+
+
+def _pairs(look: people.Look) -> set[tuple[str, str]]:
+    return {(look.background, look.facing), (look.clothing, look.background)}
 
 
 def prompts() -> list[str]:
@@ -92,9 +100,10 @@ def training_graph(folder: str, steps: int, learning_rate: float, seed: int) -> 
 
 
 def core_training_graph(info: dict, folder: str, steps: int, learning_rate: float, seed: int) -> dict:
-    """ComfyUI's own trainer at the settings that served it best here; the node "trained" has the MODEL as output 0.
+    """ComfyUI's own trainer; the node "trained" has the MODEL as output 0.
 
-    info: the server's /object_info; newer versions have more settings, which stay at their defaults.
+    It scales its LoRA by 1 / rank, where ours has alpha / rank, so it wants another learning rate. In float32 without
+    checkpointing it is the fastest on a CPU. info: the server's /object_info; newer versions have more settings, which stay at their defaults.
     """
     settings = defaults(info["TrainLoraNode"]) | {
         "model": ["base", 0], "latents": ["encoded", 0], "positive": ["encoded", 1], "batch_size": BATCH,
@@ -155,7 +164,7 @@ def trained(url: str, training: dict, model: list) -> Trained:
     graph = (
         (training or base_graph()) | sampling_graph(model, prompts(), "p") | sampling_graph(model, bare_prompts(), "b")
     )
-    clock = _Clock("train")
+    clock = _Clock({"train", "encoded"})  # our train node encodes too; core has a node for it
     return asyncio.run(_trained(url, graph, clock))
 
 
@@ -179,9 +188,9 @@ async def pictures(client: Client, finished: Finished, prefix: str, count: int) 
 
 
 class _Clock:
-    """Listens to a prompt's events and adds up the seconds in which one node ran."""
+    """Listens to a prompt's events and adds up the seconds in which the watched nodes ran."""
 
-    def __init__(self, watched: str):
+    def __init__(self, watched: set[str]):
         self.watched, self.seconds, self._since = watched, 0.0, None
 
     def __call__(self, event: Event) -> None:
@@ -190,7 +199,7 @@ class _Clock:
         now = time.monotonic()
         if self._since is not None:
             self.seconds += now - self._since
-        self._since = now if event["data"].get("node") == self.watched else None
+        self._since = now if event["data"].get("node") in self.watched else None
 
 
 def roundtrip(url: str, base: Path, originals: np.ndarray) -> np.ndarray:

@@ -103,5 +103,5 @@ def checkpoint(kind: str, comfyui: Installation) -> Path:
     return target
 
 
-if __name__ == "__main__":  # its folder, for scripts: python -m comfyui.installation
-    print(installation().path)
+if __name__ == "__main__":  # its folder, for scripts that run on this Python: python -m comfyui.installation
+    print(of_this_process().path)

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from isengard.sota.demo_base import autoencoder, checkpoint, checkpoint_file, comfy_parts, drawing, people, text_encoder
 from isengard.sota.sample_character import draw as sample_character
-from isengard.tests.comfyui.installation import PACK, installation
+from isengard.tests.comfyui.installation import PACK, of_this_process
 
 MIRA = people.Identity("bangs", "teal", "tan")
 
@@ -153,7 +153,15 @@ def test_the_file_is_small_and_has_all_of_both_networks():
 
 def test_missing_weights_are_told(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoint_file, "WEIGHTS", tmp_path / "gone.safetensors")
-    with pytest.raises(FileNotFoundError, match="Install the pack again"):
+    with pytest.raises(checkpoint_file.DemoBaseError, match="missing.*Install the pack again"):
+        checkpoint_file.state_dict()
+
+
+def test_cut_off_weights_are_told(monkeypatch, tmp_path):
+    file = tmp_path / "cut.safetensors"
+    file.write_bytes(checkpoint_file.WEIGHTS.read_bytes()[:5000])
+    monkeypatch.setattr(checkpoint_file, "WEIGHTS", file)
+    with pytest.raises(checkpoint_file.DemoBaseError, match="has 5000 bytes.*Install the pack again"):
         checkpoint_file.state_dict()
 
 
@@ -201,7 +209,7 @@ def test_the_base_is_made_in_two_goes(tmp_path):
 
 
 def make(folder, seconds: float) -> None:
-    comfyui = installation()
+    comfyui = of_this_process()
     command = [
         comfyui.python, "-m", "sota.demo_base.make", "--comfyui", str(comfyui.path), "--device", "cpu",
         "--folder", str(folder), "--out", str(folder / "base.safetensors"), "--pictures", "24",

@@ -34,7 +34,9 @@ def read(name: str) -> dict:
 
 
 def test_both_formats_are_shipped():
-    assert {"train_character.json", "sample_character.json"} <= {file.name for file in (FOLDER / "api").glob("*.json")}
+    assert {"quickstart.json", "train_character.json", "sample_character.json"} <= {
+        file.name for file in (FOLDER / "api").glob("*.json")
+    }
     assert len(FILES) > 2
 
 
@@ -44,7 +46,7 @@ def test_it_fits_the_server(file, info):
     assert problems(json.loads(file.read_text(encoding="utf-8")), info) == []
 
 
-@pytest.mark.parametrize("name", ["train_character.json", "sample_character.json"])
+@pytest.mark.parametrize("name", ["quickstart.json", "train_character.json", "sample_character.json"])
 def test_the_prompts_are_none_of_the_captions(name):
     """What the sheet shows was not learnt by heart."""
     (sheet,) = [node for node in read(f"api/{name}").values() if node["class_type"] == "IsengardContactSheet"]
