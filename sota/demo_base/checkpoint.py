@@ -45,17 +45,22 @@ def run(state: State, steps: int, seconds: float, advance: Callable[[int], Tenso
     while state.step < steps and time.monotonic() - began < seconds:
         losses.append(advance(state.step))
         state.step += 1
-        now = time.monotonic()
         if len(losses) == REPORT_STEPS or state.step == steps:
-            mean = float(torch.stack(losses).mean())
-            if not math.isfinite(mean):
-                raise FloatingPointError(f"The loss was not finite before step {state.step}; {state.file} is older.")
-            yield {"step": state.step, "loss": mean, "seconds_per_step": (now - marked) / len(losses)}
+            now, mean, count = time.monotonic(), _finite_mean(losses, state), len(losses)
+            if now - saved > SAVE_SECONDS:
+                state.save()
+                saved = now
+            yield {"step": state.step, "loss": mean, "seconds_per_step": (now - marked) / count}
             losses, marked = [], now
-        if now - saved > SAVE_SECONDS and not losses:  # right after a look at the loss
-            state.save()
-            saved = now
+    _finite_mean(losses, state)
     state.save()
+
+
+def _finite_mean(losses: list[Tensor], state: State) -> float:
+    mean = float(torch.stack(losses).mean()) if losses else 0.0
+    if not math.isfinite(mean):
+        raise FloatingPointError(f"The loss was not finite before step {state.step}; {state.file} is from before.")
+    return mean
 
 
 def warmup_cosine(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> SequentialLR:

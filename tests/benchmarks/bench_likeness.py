@@ -30,7 +30,7 @@ if "isengard" not in sys.modules:  # run as a script: give the pack the name tha
     sys.modules["isengard"] = types.ModuleType("isengard")
     sys.modules["isengard"].__path__ = [str(ROOT)]
 
-from isengard.sota.demo_base import checkpoint_file, make, people  # noqa: E402
+from isengard.sota.demo_base import checkpoint_file, drawing, make, people  # noqa: E402
 from isengard.tests.benchmarks import likeness, likeness_job, probe  # noqa: E402
 from isengard.tests.benchmarks.embedding import embed  # noqa: E402
 from isengard.tests.comfyui.server import Server  # noqa: E402
@@ -140,6 +140,8 @@ def base_accuracy(url: str) -> dict[str, float]:
     asked = [(who[n % len(who)], people.level(people.random_look(generator))) for n in range(ACCURACY_PROMPTS)]
     texts = [people.caption(likeness_job.NOUN, look, identity) for identity, look in asked]
     drawn = likeness_job.sampled(url, texts)
+    truth = [drawing.pixels(identity, look) for identity, look in asked]
+    _save_rows([truth[:10], list(drawn[:10, 0])], OUT / "likeness" / "base.png")
     right = [
         probe.right(picture, identity, look)
         for (identity, look), row in zip(asked, drawn, strict=True)
@@ -159,7 +161,10 @@ def autoencoder_psnr(server: Server) -> float:
 
 def sheet(identity: people.Identity, base: likeness_job.Trained, trained: likeness_job.Trained, file: Path) -> None:
     """Three rows: the base, the LoRA, the real character, for the same prompts."""
-    rows = [base.pictures[:, 0], trained.pictures[:, 0], likeness_job.real_pictures(identity)]
+    _save_rows([base.pictures[:, 0], trained.pictures[:, 0], likeness_job.real_pictures(identity)], file)
+
+
+def _save_rows(rows: list, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows])).save(file)
 

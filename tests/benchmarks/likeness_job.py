@@ -103,7 +103,8 @@ def core_training_graph(info: dict, folder: str, steps: int, learning_rate: floa
     """ComfyUI's own trainer; the node "trained" has the MODEL as output 0.
 
     It scales its LoRA by 1 / rank, where ours has alpha / rank, so it wants another learning rate. In float32 without
-    checkpointing it is the fastest on a CPU. info: the server's /object_info; newer versions have more settings, which stay at their defaults.
+    checkpointing it is the fastest on a CPU. info: the server's /object_info; what newer versions ask for beside these
+    settings stays at its default.
     """
     settings = defaults(info["TrainLoraNode"]) | {
         "model": ["base", 0], "latents": ["encoded", 0], "positive": ["encoded", 1], "batch_size": BATCH,

@@ -11,7 +11,16 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from isengard.sota.demo_base import autoencoder, checkpoint, checkpoint_file, comfy_parts, drawing, people, text_encoder
+from isengard.sota.demo_base import (
+    autoencoder,
+    checkpoint,
+    checkpoint_file,
+    comfy_parts,
+    diffusion,
+    drawing,
+    people,
+    text_encoder,
+)
 from isengard.sota.sample_character import draw as sample_character
 from isengard.tests.comfyui.installation import PACK, of_this_process
 
@@ -165,36 +174,77 @@ def test_cut_off_weights_are_told(monkeypatch, tmp_path):
         checkpoint_file.state_dict()
 
 
-def tiny_training(folder, seconds: float) -> tuple[list[dict], torch.nn.Module]:
-    """Five steps of a small network through `checkpoint.run`."""
-    torch.manual_seed(0)
-    model = torch.nn.Linear(3, 3)
-    optimizer = torch.optim.AdamW(model.parameters(), 0.1)
-    schedule = checkpoint.warmup_hold_decay(optimizer, 2, 5)
-    state = checkpoint.State(folder / "tiny.pt", model=model, optimizer=optimizer, lr=schedule)
+STEPS = 4
 
-    def advance(step: int) -> torch.Tensor:
-        loss = model(torch.full((3,), step + 1.0)).square().sum()
-        optimizer.zero_grad()
-        loss.backward()
+
+def autoencoder_steps(file):
+    pictures = np.random.default_rng(0).integers(0, 256, (8, drawing.SIZE, drawing.SIZE, 3), np.uint8)
+    config = autoencoder.AutoencoderConfig(steps=STEPS, batch=2, crop=16, warmup=2)
+    return autoencoder.train(pictures, config, file, torch.device("cpu"), float("inf"))
+
+
+def diffusion_steps(file):
+    generator = np.random.default_rng(0)
+    shapes = (8, 16, 4, 4), (9, 77, 768), (9, 768)
+    examples = diffusion.Examples(*(generator.standard_normal(shape, np.float32) for shape in shapes))
+    config = diffusion.DiffusionConfig(steps=STEPS, batch=2, warmup=2)
+    return diffusion.train(examples, config, file, torch.device("cpu"), float("inf"), compiled=False)
+
+
+@pytest.mark.comfyui
+@pytest.mark.parametrize("training", [autoencoder_steps, diffusion_steps])
+def test_a_training_cut_off_goes_on_to_the_same_weights(training, comfy_model, tmp_path, monkeypatch):
+    """Model, average, optimizers and schedules: all that is in the state file."""
+    monkeypatch.setattr(checkpoint, "REPORT_STEPS", 2)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0)
+    whole, halves = tmp_path / "whole.pt", tmp_path / "halves.pt"
+    torch.manual_seed(0)
+    list(training(whole))
+    torch.manual_seed(0)
+    first = training(halves)
+    assert next(first)["step"] == 2
+    first.close()
+    torch.manual_seed(1)  # fresh weights that must not be used
+    assert [row["step"] for row in training(halves)] == [STEPS]
+    states = [torch.load(file, weights_only=True) for file in (whole, halves)]
+    for name, weight in states[0]["ema"].items():
+        assert torch.equal(weight, states[1]["ema"][name]), name
+    for name, weight in states[0]["model"].items():
+        assert torch.equal(weight, states[1]["model"][name]), name
+
+
+def test_a_training_that_diverges_keeps_the_last_good_state(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "REPORT_STEPS", 1)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0)
+    model = torch.nn.Linear(1, 1)
+    state = checkpoint.State(tmp_path / "state.pt", model=model)
+    with pytest.raises(FloatingPointError, match="before step 3"):
+        list(checkpoint.run(state, 5, float("inf"), lambda step: torch.tensor(float("nan") if step == 2 else 1.0)))
+    assert torch.load(state.file, weights_only=True)["step"] == 2
+
+
+def rates(schedule_of, steps: int) -> list[float]:
+    optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), 1.0)
+    schedule = schedule_of(optimizer)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-        return loss.detach()
-
-    return list(checkpoint.run(state, 5, seconds, advance)), model
+    return seen
 
 
-def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    """With a clock that goes on by a second each time it is read."""
-    (tmp_path / "whole").mkdir()
-    _, whole = tiny_training(tmp_path / "whole", float("inf"))
-    monkeypatch.setattr(checkpoint.time, "monotonic", itertools.count().__next__)
-    steps = []
-    for _ in range(4):
-        metrics, parts = tiny_training(tmp_path, 4.5)
-        steps.append(torch.load(tmp_path / "tiny.pt", weights_only=True)["step"])
-    assert steps[0] < 5 == steps[-1]
-    assert torch.equal(parts.weight, whole.weight)
+def test_the_schedules_rise_and_fall_as_they_say():
+    cosine = rates(lambda optimizer: checkpoint.warmup_cosine(optimizer, 10, 110), 111)
+    assert cosine[0] == pytest.approx(0.01)
+    assert cosine[10] == pytest.approx(1)
+    assert cosine[60] == pytest.approx(0.505)
+    assert cosine[110] == pytest.approx(0.01)
+    held = rates(lambda optimizer: checkpoint.warmup_hold_decay(optimizer, 10, 100), 101)
+    assert held[0] == pytest.approx(0.1)
+    assert held[9] == held[50] == held[80] == pytest.approx(1)
+    assert held[90] == pytest.approx(0.5)
+    assert held[100] == 0
 
 
 @pytest.mark.comfyui
