@@ -34,7 +34,7 @@ class DiffusionConfig:
     warmup: int = 300
     weight_decay: float = 0.01
     caption_dropout: float = 0.1
-    ema: float = 0.9995
+    ema: float = 0.998
     seed: int = 2
 
 
