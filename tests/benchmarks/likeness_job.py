@@ -44,7 +44,7 @@ def looks() -> tuple[list[people.Look], list[people.Look]]:
     taken = {pair for look in training for pair in _pairs(look)}
     prompted: list[people.Look] = []
     while len(prompted) < PROMPTS:
-        look = people.level(people.random_look(generator))
+        look = people.random_look(generator)
         if look.facing == ("left", "right")[len(prompted) % 2] and not taken & _pairs(look):
             prompted.append(look)
             taken.add((look.clothing, look.background))  # no two prompts alike
@@ -65,7 +65,7 @@ def bare_prompts() -> list[str]:
 
 
 def real_pictures(identity: people.Identity) -> np.ndarray:
-    """The character as each prompt asks for it: P,H,W,3 uint8. Training does not see them."""
+    """The character as each prompt asks for it, tilted and sized at random as in training: P,H,W,3 uint8."""
     return np.stack([drawing.pixels(identity, look) for look in looks()[1]])
 
 
