@@ -21,6 +21,7 @@ TINY = {  # a job of seconds
     "sheet.width": 64,
     "sheet.height": 64,
     "sheet.steps": 2,
+    "sheet.cfg": 4.0,
     "sheet.seeds": 1,
     "sheet.prompts": "mira woman",
 }
