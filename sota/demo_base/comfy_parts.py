@@ -24,7 +24,7 @@ def use_comfyui(folder: Path, cpu: bool) -> None:
 
 
 def autoencoder(latent_channels: int):
-    """ComfyUI's TAESD with fresh weights; each residual branch begins small, so that 22 blocks train at a high rate."""
+    """ComfyUI's TAESD with fresh weights; each residual branch begins small, so that 20 blocks train at a high rate."""
     from comfy.taesd.taesd import TAESD
 
     model = initialised(TAESD(latent_channels=latent_channels))

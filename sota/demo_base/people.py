@@ -71,7 +71,6 @@ BLACK_HEADS = {
 HAIRLESS_HEADS = {"hijab": "hijab", "noHair1": "bald", "noHair2": "three hairs", "turban": "turban"}
 HEADS = COLOURED_HEADS | BLACK_HEADS | HAIRLESS_HEADS
 
-INK = "#000000"
 HAIR = {
     "grey": "#b8bcc4",
     "blonde": "#e8c468",

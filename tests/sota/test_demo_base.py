@@ -63,7 +63,7 @@ def test_the_training_sampler_stays_within_the_population():
     assert len(set(drawn)) > 0.9 * len(population)
 
 
-def test_every_known_head_is_drawn_as_often_as_others_of_its_kind():
+def test_half_of_the_training_pictures_have_a_head_with_a_hair_colour():
     drawn = [people.training_portrait(1, index).identity for index in range(4000)]
     coloured = sum(person.head in people.COLOURED_HEADS for person in drawn) / len(drawn)
     assert coloured == pytest.approx(people.COLOURED_SHARE, abs=0.03)
@@ -90,6 +90,14 @@ def test_a_caption_says_what_is_drawn():
     picture = drawing.pixels(people.Identity("afro", "black", "dark"), look)
     assert picture.shape == (drawing.SIZE, drawing.SIZE, 3)
     assert tuple(picture[2, 2]) == tuple(bytes.fromhex(people.BACKGROUND["blue"][1:]))
+
+
+def test_the_help_page_lists_every_word_of_the_training_captions():
+    page = " ".join((PACK / "web" / "docs" / "IsengardDemoBase.md").read_text(encoding="utf-8").split())
+    portraits = [people.training_portrait(0, index) for index in range(3000)]
+    words = {word for portrait in portraits for word in portrait.caption.split(", ")[1:]}
+    assert len(words) > 80
+    assert not [word for word in words if f"*{word}*" not in page]
 
 
 @pytest.mark.parametrize("wrong", [("afro", "red", "tan"), ("mohawk", "teal", "green"), ("hijab", "black", "tan")])
