@@ -123,6 +123,18 @@ def _detach(network: nn.Module) -> None:
     network.__dict__.pop("peft_config", None)
 
 
+@contextmanager
+def disabled(layers: dict[str, LoraLayer]) -> Iterator[None]:
+    """The network answers as the base alone; the adapters stay on and are used again afterwards."""
+    for layer in layers.values():
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers.values():
+            layer.enable_adapters(True)
+
+
 def parameters(layers: dict[str, LoraLayer]) -> list[nn.Parameter]:
     """The trained parameters, in the order of the layers: down, up, down, up, ..."""
     return [side[ADAPTER].weight for layer in layers.values() for side in (layer.lora_A, layer.lora_B)]

@@ -32,6 +32,8 @@ class TrainConfig:
     lr_schedule, warmup_steps: linear warm-up, then the schedule over the steps that are left.
     weight_decay: AdamW's, on the adapter weights.
     max_grad_norm: gradients are scaled down to this norm; 0 turns clipping off.
+    prior_loss_weight: of the loss that holds other people as the base draws them (`preservation`); 0 turns it off.
+    trigger: the character's word in the captions. class_noun: what stands there for anyone else, "" for nothing.
 
     Raises ConfigError where a value is out of its range.
     """
@@ -49,15 +51,25 @@ class TrainConfig:
     warmup_steps: int = 0
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
+    prior_loss_weight: float = 0.0
+    trigger: str = ""
+    class_noun: str = ""
 
     def __post_init__(self):
         for name, low, high in _RANGES:
             _check_range(name, getattr(self, name), low, high)
         for name, choices in _CHOICES:
             _check_choice(name, getattr(self, name), choices)
+        for name in ("trigger", "class_noun"):
+            _check_text(name, getattr(self, name))
         if self.resolution % 8:
             nearest = max(64, round(self.resolution / 8) * 8)
             raise ConfigError(f"resolution is {self.resolution}; it must be a multiple of 8. The nearest is {nearest}.")
+        if self.prior_loss_weight and not self.trigger.strip():
+            raise ConfigError(
+                f"prior_loss_weight is {self.prior_loss_weight:g} and trigger is empty; other people are told apart by "
+                "it. Set trigger to the character's word in the captions, or prior_loss_weight to 0."
+            )
         if self.warmup_steps >= self.steps:
             raise ConfigError(
                 f"warmup_steps is {self.warmup_steps} and steps is {self.steps}; warm-up must end before the last "
@@ -91,6 +103,7 @@ _RANGES = (
     ("warmup_steps", 0, 1_000_000),
     ("weight_decay", 0.0, 10.0),
     ("max_grad_norm", 0.0, 1e6),
+    ("prior_loss_weight", 0.0, 1e3),
 )
 
 _CHOICES = (
@@ -112,6 +125,11 @@ def _check_range(name: str, value, low, high) -> None:
 def _check_choice(name: str, value, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")
+
+
+def _check_text(name: str, value) -> None:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is {value!r}; it must be text. Put it in quotes.")
 
 
 def _parse_mapping(text: str) -> dict:

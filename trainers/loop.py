@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from . import adapters, objective, optimizers
@@ -41,11 +42,13 @@ class Base(Protocol):
 
 @dataclass(frozen=True)
 class Example:
-    """One picture, encoded: latent C,H,W in the model's latent space, and its text condition."""
+    """One picture, encoded: latent C,H,W in the model's latent space, and its text condition; class_condition: of its
+    caption without the trigger, for prior preservation."""
 
     name: str
     latent: Tensor
     condition: Any
+    class_condition: Any = None
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,14 @@ def train(base: Base, examples: Sequence[Example], config: TrainConfig, report: 
         for step in range(config.steps):
             started = time.perf_counter()
             batch = draw_batch(examples, config, step)
-            loss = batch_loss(base, batch, config, step)
+            noisy = add_noise(base, batch, config, step)
+            loss = native_loss(base, noisy, batch)
             check_loss(loss, batch, step)
-
             scaler.scale(loss).backward()
+            if config.prior_loss_weight:  # with a backward pass of its own: one graph in memory at a time
+                prior = prior_loss(base, layers, noisy, batch)
+                scaler.scale(config.prior_loss_weight * prior).backward()
+
             scaler.unscale_(optimizer)
             clip_gradients(parameters, config.max_grad_norm, batch, step, may_overflow=scaler.get_scale() > 1)
             learning_rate = schedule.get_last_lr()[0]
@@ -114,8 +121,17 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) & (2**63 - 1))
 
 
-def batch_loss(base: Base, batch: Sequence[Example], config: TrainConfig, step: int) -> Tensor:
-    """The native loss of one batch at freshly drawn noise and timesteps: a scalar."""
+@dataclass(frozen=True)
+class Noisy:
+    """A batch at its noise levels, on the base's device: x, target: B,C,H,W and sigma: B, all float32."""
+
+    x: Tensor
+    sigma: Tensor
+    target: Tensor
+
+
+def add_noise(base: Base, batch: Sequence[Example], config: TrainConfig, step: int) -> Noisy:
+    """The batch with freshly drawn noise at freshly drawn timesteps, and what the network should answer to it."""
     generator = step_generator(config.seed, step)
     latent = torch.stack([example.latent for example in batch])
     noise = torch.randn(latent.shape, generator=generator)
@@ -123,12 +139,24 @@ def batch_loss(base: Base, batch: Sequence[Example], config: TrainConfig, step: 
 
     target = objective.native_target(base.sampling, sigma, noise, latent)
     x = objective.noised(base.sampling, sigma, noise, latent)
-    prediction = base.predict(
-        x.to(base.device, torch.float32),
-        sigma.to(base.device, torch.float32),
-        [example.condition for example in batch],
-    )
-    return objective.mean_squared_error(prediction, target.to(base.device, torch.float32)).mean()
+    return Noisy(*(value.to(base.device, torch.float32) for value in (x, sigma, target)))
+
+
+def native_loss(base: Base, noisy: Noisy, batch: Sequence[Example]) -> Tensor:
+    """The error of what the network answers to the captions: a scalar."""
+    prediction = base.predict(noisy.x, noisy.sigma, [example.condition for example in batch])
+    return objective.mean_squared_error(prediction, noisy.target).mean()
+
+
+def prior_loss(base: Base, layers: dict[str, LoraLayer], noisy: Noisy, batch: Sequence[Example]) -> Tensor:
+    """How far the adapters move the network's answer to captions without the trigger from the base's own: a scalar.
+
+    Differential output preservation, as in ostris/ai-toolkit: no picture beyond the data set is needed.
+    """
+    conditions = [example.class_condition for example in batch]
+    with torch.no_grad(), adapters.disabled(layers):
+        own = base.predict(noisy.x, noisy.sigma, conditions)
+    return objective.mean_squared_error(base.predict(noisy.x, noisy.sigma, conditions), own).mean()
 
 
 def check_examples(examples: Sequence[Example]) -> None:

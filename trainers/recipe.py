@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from . import buckets, comfy_model, loop, lora_file
+from . import buckets, captions, comfy_model, loop, lora_file
 from .config import TrainConfig
 from .run import Run
 
@@ -40,7 +40,7 @@ def train_lora(
     model, clip, vae: ComfyUI's MODEL, CLIP and VAE. Raises TrainingError; what `report` raises passes through.
     """
     prediction = comfy_model.prediction_type(model)
-    examples = encode(model, clip, vae, training_set.pictures, config.resolution)
+    examples = encode(model, clip, vae, training_set.pictures, config)
     with comfy_model.opened(model) as base:
         base_hash = comfy_model.fingerprint(base)
         trained = loop.train(base, examples, config, report)
@@ -56,14 +56,17 @@ def train_lora(
     return lora_file.kohya_state_dict(trained.layers, comfy_model.lora_names(model)), run
 
 
-def encode(model, clip, vae, pictures: Sequence[Picture], resolution: int) -> list[loop.Example]:
-    """Every picture's latent with its own caption's condition. Raises TrainingError for latents that are not finite."""
-    cropped = [buckets.square(picture.pixels, resolution) for picture in pictures]
+def encode(model, clip, vae, pictures: Sequence[Picture], config: TrainConfig) -> list[loop.Example]:
+    """Every picture's latent with its own caption's condition, and for prior preservation that of the caption without
+    the trigger. Raises TrainingError for latents that are not finite, and captions that lack the trigger."""
+    own = [picture.caption for picture in pictures]
+    others = captions.without_trigger(own, config.trigger, config.class_noun) if config.prior_loss_weight else own
+    cropped = [buckets.square(picture.pixels, config.resolution) for picture in pictures]
     latents = comfy_model.encode_pictures(vae, model, cropped)
-    conditions = comfy_model.encode_captions(clip, [picture.caption for picture in pictures])
+    conditions = comfy_model.encode_captions(clip, [*own, *others])
     examples = [
-        loop.Example(picture.name, latent, conditions[picture.caption])
-        for picture, latent in zip(pictures, latents, strict=True)
+        loop.Example(picture.name, latent, conditions[picture.caption], conditions[other])
+        for picture, latent, other in zip(pictures, latents, others, strict=True)
     ]
     loop.check_examples(examples)  # before minutes go into loading a large model
     return examples

@@ -89,6 +89,26 @@ class TrainConfigNode(io.ComfyNode):
                     step=0.1,
                     tooltip="Larger gradients are scaled down to this norm. 0 turns that off.",
                 ),
+                io.Float.Input(
+                    "prior_loss_weight",
+                    default=_DEFAULT.prior_loss_weight,
+                    min=0.0,
+                    max=1000.0,
+                    step=0.1,
+                    tooltip="Prior preservation: how strongly pictures without the trigger are held as the base model "
+                    "draws them. 0 turns it off; with it a step takes about twice as long.",
+                ),
+                io.String.Input(
+                    "trigger",
+                    default=_DEFAULT.trigger,
+                    tooltip="The character's word in the captions. Needed for prior preservation.",
+                ),
+                io.String.Input(
+                    "class_noun",
+                    default=_DEFAULT.class_noun,
+                    tooltip="What stands in the trigger's place for anyone else, such as woman. Empty where the "
+                    "captions have it beside the trigger already, as in 'mira woman, smiling'.",
+                ),
             ],
             outputs=[TRAIN_CONFIG.Output(display_name="config")],
         )

@@ -86,6 +86,23 @@ def test_the_network_starts_as_it_was_and_only_the_adapters_learn():
         assert {id(parameter) for parameter in network.parameters() if parameter.requires_grad} == trained
 
 
+def test_the_base_alone_answers_while_the_adapters_are_disabled():
+    network = TinyNetwork().requires_grad_(False)
+    inputs = torch.randn(2, 16, 2, 4), torch.rand(2), torch.randn(2, 16)
+    alone = network(*inputs)
+    with adapters.attached(network, TrainConfig(rank=2)) as layers:
+        for layer in layers.values():
+            torch.nn.init.ones_(layer.lora_B[adapters.ADAPTER].weight)
+        adapted = network(*inputs)
+        with pytest.raises(InterruptedError), adapters.disabled(layers):
+            torch.testing.assert_close(network(*inputs), alone)
+            raise InterruptedError
+        assert not torch.allclose(adapted, alone)
+        torch.testing.assert_close(network(*inputs), adapted)
+        network(*inputs).sum().backward()
+        assert all(weight.grad is not None for weight in adapters.parameters(layers))
+
+
 def test_the_low_rank_product_is_what_the_adapted_network_computes():
     """Weights exported by path, merged by hand as the paper has it (W + alpha/rank B A), give the same output."""
     network, config = TinyNetwork().requires_grad_(False), TrainConfig(rank=3, alpha=1.5)

@@ -90,7 +90,7 @@ def test_the_loss_is_the_native_one(comfy_model, load, kind, checkpoint, referen
     batch = examples(checkpoint)
     with comfy_model.opened(patcher) as base, torch.no_grad():
         for step in range(4):
-            ours = loop.batch_loss(base, batch, CONFIG, step)
+            ours = loop.native_loss(base, loop.add_noise(base, batch, CONFIG, step), batch)
             expected = reference(base.network, batch, CONFIG, step, kind)
             assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -104,7 +104,8 @@ def test_the_lora_gives_in_comfyui_what_was_trained(comfy_model, load, checkpoin
 
     def measure(base):
         with torch.no_grad():
-            return torch.stack([loop.batch_loss(base, pictures, CONFIG, 100 + k) for k in range(3)])
+            noisy = [loop.add_noise(base, pictures, CONFIG, 100 + k) for k in range(3)]
+            return torch.stack([loop.native_loss(base, each, pictures) for each in noisy])
 
     with comfy_model.opened(patcher) as base:
         untrained = measure(base)

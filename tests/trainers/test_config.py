@@ -6,7 +6,9 @@ from isengard.trainers.config import ConfigError, TrainConfig
 
 
 def test_yaml_gives_back_an_equal_value():
-    config = TrainConfig(steps=7, learning_rate=3e-5, rank=4, alpha=2.5, seed=2**64 - 1, lr_schedule="linear")
+    config = TrainConfig(
+        steps=7, learning_rate=3e-5, rank=4, alpha=2.5, seed=2**64 - 1, lr_schedule="linear", trigger="ohwx: é"
+    )
     assert TrainConfig.from_yaml(config.to_yaml()) == config
 
 
@@ -24,6 +26,9 @@ def test_yaml_gives_back_an_equal_value():
         ({"targets": "everything"}, ["targets is 'everything'", "all_linear"]),
         ({"timestep_sampling": "beta"}, ["timestep_sampling", "logit_normal"]),
         ({"lr_schedule": "step"}, ["lr_schedule", "cosine"]),
+        ({"prior_loss_weight": 1.0, "trigger": " "}, ["prior_loss_weight is 1", "trigger is empty"]),
+        ({"trigger": None}, ["trigger is None", "text"]),
+        ({"class_noun": 5}, ["class_noun is 5", "text"]),
         ({"steps": 5, "warmup_steps": 5}, ["warmup_steps is 5", "steps is 5"]),
     ],
 )

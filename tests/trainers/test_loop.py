@@ -1,10 +1,11 @@
 import dataclasses
 from collections import Counter
+from typing import NamedTuple
 
 import pytest
 import torch
 
-from isengard.trainers import loop
+from isengard.trainers import adapters, loop
 from isengard.trainers.config import TrainConfig
 from isengard.trainers.errors import TrainingError
 
@@ -49,7 +50,8 @@ def test_training_lowers_the_loss_on_the_same_noise():
 
     def measured():
         with torch.no_grad():
-            return sum(loop.batch_loss(base, examples(), config, 10_000 + k).item() for k in range(20)) / 20
+            noisy = [loop.add_noise(base, examples(), config, 10_000 + k) for k in range(20)]
+            return sum(loop.native_loss(base, each, examples()).item() for each in noisy) / 20
 
     before, after = measured(), None
 
@@ -120,6 +122,36 @@ def test_what_the_report_raises_ends_the_run_at_that_step_and_leaves_the_base_as
 def test_a_learning_rate_of_zero_learns_nothing():
     trained = train(dataclasses.replace(CONFIG, learning_rate=0.0))
     assert all(not layer.up.any() for layer in trained.layers.values())
+
+
+def test_prior_preservation_holds_what_the_base_answers_without_the_trigger():
+    """Measured on noise of its own; without preservation the answers to the class's captions move with the others."""
+    free, held = trained_with_prior(0.0), trained_with_prior(3.0)
+    assert held.prior < 0.3 * free.prior
+    assert held.native < 1.2 * free.native
+
+
+class WithPrior(NamedTuple):
+    native: float
+    prior: float
+
+
+def trained_with_prior(weight: float) -> WithPrior:
+    """Both losses after training, over ten fresh draws of noise."""
+    generator = torch.Generator().manual_seed(8)
+    pictures = [dataclasses.replace(each, class_condition=torch.randn(16, generator=generator)) for each in examples()]
+    config = dataclasses.replace(CONFIG, steps=300, learning_rate=5e-3, trigger="mira", prior_loss_weight=weight)
+    base = TinyBase()
+    trained = train(config, base, pictures)
+    noisy = [loop.add_noise(base, pictures, config, 10_000 + k) for k in range(10)]
+    with adapters.attached(base.network, config) as layers:
+        for path, (down, up, _) in trained.layers.items():
+            layers[path].lora_A[adapters.ADAPTER].weight.data.copy_(down)
+            layers[path].lora_B[adapters.ADAPTER].weight.data.copy_(up)
+        return WithPrior(
+            native=sum(loop.native_loss(base, each, pictures).item() for each in noisy),
+            prior=sum(loop.prior_loss(base, layers, each, pictures).item() for each in noisy),
+        )
 
 
 def test_gradients_too_small_for_float16_are_not_lost():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from isengard.trainers.config import TrainConfig
 from isengard.trainers.errors import TrainingError
 
 pytestmark = pytest.mark.comfyui
@@ -32,7 +33,7 @@ def test_every_picture_gets_its_own_latent_and_its_own_caption(recipe, loaded):
     """As core's VAEEncode and CLIPTextEncode give them; 0.18215 is Stable Diffusion's scale of latents."""
     model, clip, vae = loaded
     with torch.inference_mode():
-        examples = recipe.encode(model, clip, vae, pictures(recipe), 64)
+        examples = recipe.encode(model, clip, vae, pictures(recipe), TrainConfig(resolution=64))
         assert [example.name for example in examples] == ["a.png", "b.png", "c.png"]
         for picture, example in zip(pictures(recipe), examples, strict=True):
             torch.testing.assert_close(example.latent, vae.encode(picture.pixels[None])[0] * 0.18215)
@@ -48,7 +49,7 @@ def test_what_is_encoded_can_be_trained_on(recipe, loaded):
     """ComfyUI encodes under inference mode; autograd refuses tensors from there."""
     model, clip, vae = loaded
     with torch.inference_mode():
-        (example, *_) = recipe.encode(model, clip, vae, pictures(recipe), 64)
+        (example, *_) = recipe.encode(model, clip, vae, pictures(recipe), TrainConfig(resolution=64))
     assert not example.latent.is_inference()
     assert not example.condition[0][0].is_inference()
 
@@ -57,7 +58,7 @@ def test_pictures_are_cut_to_the_resolution(recipe, loaded):
     model, clip, vae = loaded
     wide = [recipe.Picture("a.png", torch.rand(64, 200, 3), "x")]
     with torch.inference_mode():
-        (example,) = recipe.encode(model, clip, vae, wide, 128)
+        (example,) = recipe.encode(model, clip, vae, wide, TrainConfig(resolution=128))
     assert example.latent.shape == (4, 16, 16)
 
 
@@ -65,7 +66,7 @@ def test_a_vae_of_another_model_is_refused(recipe, loaded, load_all):
     model, clip, _ = loaded
     _, _, foreign = load_all("sd3")
     with torch.inference_mode(), pytest.raises(TrainingError, match="latents of 16 channels and the model takes 4"):
-        recipe.encode(model, clip, foreign, pictures(recipe), 64)
+        recipe.encode(model, clip, foreign, pictures(recipe), TrainConfig(resolution=64))
 
 
 def test_run_ids_sort_by_time_and_differ(recipe):
