@@ -64,7 +64,8 @@ def make(options: argparse.Namespace) -> None:
     if time.monotonic() > end:
         return
 
-    files = dataclasses.replace(files, encoder=digest([float(weight.double().sum()) for weight in average.values()]))
+    encoder = [weight for name, weight in average.items() if name.startswith("taesd_encoder.")]
+    files = dataclasses.replace(files, encoder=digest([float(weight.double().sum()) for weight in encoder]))
     examples = encoded(files, pictures, [portrait.caption for portrait in portraits], trained)
     config = diffusion.DiffusionConfig(steps=options.diffusion_steps)
     left = end - time.monotonic()

@@ -151,11 +151,19 @@ def test_recoloured_crops_keep_black_and_white():
     assert bent[0, 2].tolist() != [10, 120, 200]
 
 
-def test_half_of_the_latents_get_no_noise():
-    noise = autoencoder.latent_noise(torch.zeros(400, 2, 4, 4), 0.3, torch.Generator().manual_seed(0))
+def test_every_latent_gets_noise_of_its_own_strength():
+    noise = autoencoder.latent_noise(torch.zeros(400, 8, 8, 8), 0.3, torch.Generator().manual_seed(0))
     deviations = noise.std((1, 2, 3))
-    assert 0.4 < float((deviations == 0).float().mean()) < 0.6
-    assert 0.2 < float(deviations.max()) < 0.45
+    assert float(deviations.mean()) == pytest.approx(0.15, abs=0.01)
+    assert 0.28 < float(deviations.max()) < 0.33
+    assert float(deviations.min()) < 0.01
+
+
+def test_a_texture_costs_more_than_a_shade():
+    """The same L1 and L2; a person sees the texture."""
+    shade = torch.full((1, 3, 8, 8), 0.1)
+    texture = shade * (torch.arange(8) % 2 * 2 - 1)
+    assert float(autoencoder.pixel_loss(texture)) > 2 * float(autoencoder.pixel_loss(shade))
 
 
 def test_the_file_is_small_and_has_all_of_both_networks():
