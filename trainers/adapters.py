@@ -126,9 +126,9 @@ def _detach(network: nn.Module) -> None:
 @contextmanager
 def disabled(layers: dict[str, LoraLayer]) -> Iterator[None]:
     """The network answers as the base alone; the adapters stay on and are used again afterwards."""
-    for layer in layers.values():
-        layer.enable_adapters(False)
     try:
+        for layer in layers.values():
+            layer.enable_adapters(False)
         yield
     finally:
         for layer in layers.values():

@@ -1,29 +1,68 @@
-"""What captions say of the character, and what they say without."""
+"""What a caption says without the character: for prior preservation."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping
 
 from .errors import TrainingError
 
 
-def without_trigger(captions: Sequence[str], trigger: str, class_noun: str) -> list[str]:
-    """The captions with the class noun in the trigger's place, or nothing where that is empty.
+def class_captions(captions: Mapping[str, str], trigger: str, class_noun: str) -> dict[str, str]:
+    """Each picture's caption with the class noun in the trigger's place, or nothing there where that is empty.
 
-    The trigger is found as a whole word or phrase, in capitals or not. Raises TrainingError where a caption lacks it.
+    captions: by picture. The trigger is found as whole words, in capitals or not, with its possessive; a class noun
+    that follows it already is not doubled. Raises TrainingError where a caption lacks the trigger, or has nothing else.
     """
-    pattern = re.compile(rf"(?<!\w){re.escape(trigger.strip())}(?!\w)", re.IGNORECASE)
-    lacking = [caption for caption in captions if not pattern.search(caption)]
+    pattern = _pattern(trigger, class_noun)
+    plain = {name: unicodedata.normalize("NFC", caption) for name, caption in captions.items()}
+    lacking = [name for name, caption in plain.items() if not pattern.search(caption)]
     if lacking:
         raise TrainingError(
-            f"prior preservation needs the trigger {trigger!r} in every caption; {len(lacking)} of {len(captions)} "
-            f"lack it, the first is {lacking[0]!r}. Add it there, correct the trigger, or set prior_loss_weight to 0."
+            f"prior preservation needs the trigger {trigger.strip()!r} in every caption; {_some(lacking)} of "
+            f"{len(captions)} lack it. Add it there, correct the trigger, or set prior_loss_weight to 0."
         )
-    return [_tidy(pattern.sub(lambda _: class_noun, caption)) for caption in captions]
+    others = {name: _tidy(pattern.sub(lambda _: class_noun, caption)) for name, caption in plain.items()}
+    empty = [name for name, caption in others.items() if not caption]
+    if empty:
+        raise TrainingError(
+            f"prior preservation compares captions without the trigger {trigger.strip()!r}, and of {_some(empty)} of "
+            f"{len(captions)} nothing is left. Set class_noun to what the character is, such as woman."
+        )
+    return others
+
+
+def _pattern(trigger: str, class_noun: str) -> re.Pattern[str]:
+    words = _words(trigger)
+    following = rf"(?:[\s_]+{_words(class_noun)}{_end(class_noun)})?" if class_noun.strip() else ""
+    return re.compile(rf"{_start(trigger)}{words}{_end(trigger)}(?:['’]s\b)?{following}", re.IGNORECASE)
+
+
+def _words(phrase: str) -> str:
+    return r"\s+".join(re.escape(word) for word in unicodedata.normalize("NFC", phrase).split())
+
+
+def _start(phrase: str) -> str:
+    return r"(?<![^\W_])" if _parted_by_spaces(phrase.strip()[0]) else ""
+
+
+def _end(phrase: str) -> str:
+    return r"(?![^\W_])" if _parted_by_spaces(phrase.strip()[-1]) else ""
+
+
+def _parted_by_spaces(sign: str) -> bool:
+    """Whether words of this sign's script have spaces between them: true of letters with capitals, and digits."""
+    return sign.isdigit() or sign.lower() != sign.upper()
 
 
 def _tidy(caption: str) -> str:
-    """Without the spaces and commas that a removed word leaves."""
-    parts = (" ".join(part.split()) for part in caption.split(","))
+    """Without what a removed word leaves: emphasis of nothing, spaces, commas."""
+    caption = re.sub(r"\(\s*(?::\s*[\d.]+)?\s*\)", "", caption)
+    parts = (" ".join(part.split()).strip("_") for part in caption.split(","))
     return ", ".join(part for part in parts if part)
+
+
+def _some(names: list[str]) -> str:
+    """ "3 (a.png, b.png, …)" """
+    return f"{len(names)} ({', '.join(names[:2])}{', …' if len(names) > 2 else ''})"

@@ -32,7 +32,7 @@ class TrainConfig:
     lr_schedule, warmup_steps: linear warm-up, then the schedule over the steps that are left.
     weight_decay: AdamW's, on the adapter weights.
     max_grad_norm: gradients are scaled down to this norm; 0 turns clipping off.
-    prior_loss_weight: of the loss that holds other people as the base draws them (`preservation`); 0 turns it off.
+    prior_loss_weight: of the loss that holds other people as the base draws them (`loop.prior_loss`); 0 turns it off.
     trigger: the character's word in the captions. class_noun: what stands there for anyone else, "" for nothing.
 
     Raises ConfigError where a value is out of its range.
@@ -129,7 +129,7 @@ def _check_choice(name: str, value, choices: tuple[str, ...]) -> None:
 
 def _check_text(name: str, value) -> None:
     if not isinstance(value, str):
-        raise ConfigError(f"{name} is {value!r}; it must be text. Put it in quotes.")
+        raise ConfigError(f"{name} is {value!r}; it must be text.")
 
 
 def _parse_mapping(text: str) -> dict:

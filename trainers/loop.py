@@ -43,7 +43,7 @@ class Base(Protocol):
 @dataclass(frozen=True)
 class Example:
     """One picture, encoded: latent C,H,W in the model's latent space, and its text condition; class_condition: of its
-    caption without the trigger, for prior preservation."""
+    caption without the trigger, where prior preservation is on."""
 
     name: str
     latent: Tensor
@@ -80,14 +80,7 @@ def train(base: Base, examples: Sequence[Example], config: TrainConfig, report: 
         for step in range(config.steps):
             started = time.perf_counter()
             batch = draw_batch(examples, config, step)
-            noisy = add_noise(base, batch, config, step)
-            loss = native_loss(base, noisy, batch)
-            check_loss(loss, batch, step)
-            scaler.scale(loss).backward()
-            if config.prior_loss_weight:  # with a backward pass of its own: one graph in memory at a time
-                prior = prior_loss(base, layers, noisy, batch)
-                scaler.scale(config.prior_loss_weight * prior).backward()
-
+            loss, prior = backward(base, layers, batch, config, step, scaler)
             scaler.unscale_(optimizer)
             clip_gradients(parameters, config.max_grad_norm, batch, step, may_overflow=scaler.get_scale() > 1)
             learning_rate = schedule.get_last_lr()[0]
@@ -97,10 +90,35 @@ def train(base: Base, examples: Sequence[Example], config: TrainConfig, report: 
             optimizer.zero_grad(set_to_none=True)
 
             seconds = time.perf_counter() - started
-            metrics.append(Progress(step + 1, config.steps, loss.item(), learning_rate, seconds))
+            metrics.append(Progress(step + 1, config.steps, loss, learning_rate, seconds, prior))
             report(metrics[-1])
 
         return Trained(adapters.low_rank(layers, config.alpha), tuple(metrics))
+
+
+def backward(
+    base: Base,
+    layers: dict[str, LoraLayer],
+    batch: Sequence[Example],
+    config: TrainConfig,
+    step: int,
+    scaler: torch.amp.GradScaler,
+) -> tuple[float, float | None]:
+    """Adds the gradients of one step to the adapters; gives the native loss and, where it is on, the prior loss.
+
+    Each has a backward pass of its own, so that one graph at a time is in memory. Raises TrainingError where one is not
+    finite.
+    """
+    noisy = add_noise(base, batch, config, step)
+    loss = native_loss(base, noisy, batch)
+    check_loss(loss, batch, step)
+    scaler.scale(loss).backward()
+    if not config.prior_loss_weight:
+        return loss.item(), None
+    prior = prior_loss(base, layers, noisy, batch)
+    check_loss(prior, batch, step)
+    scaler.scale(config.prior_loss_weight * prior).backward()
+    return loss.item(), prior.item()
 
 
 def draw_batch(examples: Sequence[Example], config: TrainConfig, step: int) -> list[Example]:
@@ -122,7 +140,7 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 @dataclass(frozen=True)
-class Noisy:
+class NoisyBatch:
     """A batch at its noise levels, on the base's device: x, target: B,C,H,W and sigma: B, all float32."""
 
     x: Tensor
@@ -130,7 +148,7 @@ class Noisy:
     target: Tensor
 
 
-def add_noise(base: Base, batch: Sequence[Example], config: TrainConfig, step: int) -> Noisy:
+def add_noise(base: Base, batch: Sequence[Example], config: TrainConfig, step: int) -> NoisyBatch:
     """The batch with freshly drawn noise at freshly drawn timesteps, and what the network should answer to it."""
     generator = step_generator(config.seed, step)
     latent = torch.stack([example.latent for example in batch])
@@ -139,19 +157,20 @@ def add_noise(base: Base, batch: Sequence[Example], config: TrainConfig, step: i
 
     target = objective.native_target(base.sampling, sigma, noise, latent)
     x = objective.noised(base.sampling, sigma, noise, latent)
-    return Noisy(*(value.to(base.device, torch.float32) for value in (x, sigma, target)))
+    return NoisyBatch(*(value.to(base.device, torch.float32) for value in (x, sigma, target)))
 
 
-def native_loss(base: Base, noisy: Noisy, batch: Sequence[Example]) -> Tensor:
+def native_loss(base: Base, noisy: NoisyBatch, batch: Sequence[Example]) -> Tensor:
     """The error of what the network answers to the captions: a scalar."""
     prediction = base.predict(noisy.x, noisy.sigma, [example.condition for example in batch])
     return objective.mean_squared_error(prediction, noisy.target).mean()
 
 
-def prior_loss(base: Base, layers: dict[str, LoraLayer], noisy: Noisy, batch: Sequence[Example]) -> Tensor:
+def prior_loss(base: Base, layers: dict[str, LoraLayer], noisy: NoisyBatch, batch: Sequence[Example]) -> Tensor:
     """How far the adapters move the network's answer to captions without the trigger from the base's own: a scalar.
 
-    Differential output preservation, as in ostris/ai-toolkit: no picture beyond the data set is needed.
+    Differential output preservation: no picture beyond the data set is needed (`diff_output_preservation` in
+    ostris/ai-toolkit, extensions_built_in/sd_trainer/SDTrainer.py).
     """
     conditions = [example.class_condition for example in batch]
     with torch.no_grad(), adapters.disabled(layers):

@@ -59,14 +59,14 @@ def train_lora(
 def encode(model, clip, vae, pictures: Sequence[Picture], config: TrainConfig) -> list[loop.Example]:
     """Every picture's latent with its own caption's condition, and for prior preservation that of the caption without
     the trigger. Raises TrainingError for latents that are not finite, and captions that lack the trigger."""
-    own = [picture.caption for picture in pictures]
-    others = captions.without_trigger(own, config.trigger, config.class_noun) if config.prior_loss_weight else own
+    own = {picture.name: picture.caption for picture in pictures}
+    others = captions.class_captions(own, config.trigger, config.class_noun) if config.prior_loss_weight else {}
     cropped = [buckets.square(picture.pixels, config.resolution) for picture in pictures]
     latents = comfy_model.encode_pictures(vae, model, cropped)
-    conditions = comfy_model.encode_captions(clip, [*own, *others])
+    conditions = comfy_model.encode_captions(clip, [*own.values(), *others.values()])
     examples = [
-        loop.Example(picture.name, latent, conditions[picture.caption], conditions[other])
-        for picture, latent, other in zip(pictures, latents, others, strict=True)
+        loop.Example(picture.name, latent, conditions[picture.caption], conditions.get(others.get(picture.name)))
+        for picture, latent in zip(pictures, latents, strict=True)
     ]
     loop.check_examples(examples)  # before minutes go into loading a large model
     return examples

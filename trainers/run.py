@@ -16,6 +16,7 @@ class Progress:
     loss: float  # native loss, mean over the batch
     learning_rate: float
     seconds: float  # of this step alone
+    prior_loss: float | None = None  # how far captions without the trigger moved; none without prior preservation
 
 
 @dataclass(frozen=True)

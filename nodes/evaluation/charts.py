@@ -24,6 +24,9 @@ def loss_chart(run: Run, width: int = 900, height: int = 520) -> Image.Image:
     marker = "o" if len(steps) == 1 else ""
     loss_axes.plot(steps, losses, color="#9db7e8", linewidth=1, marker=marker, label="each step")
     loss_axes.plot(steps, smoothed(losses), color="#1f4fa8", linewidth=2, label="running mean")
+    prior = [entry.prior_loss for entry in run.metrics if entry.prior_loss is not None]
+    if prior:
+        loss_axes.plot(steps, smoothed(prior), color="#b5651d", linewidth=2, label="prior loss, running mean")
     loss_axes.set_title(f"{run.name}: {run.prediction} loss, {len(steps)} steps, rank {run.config.rank}", loc="left")
     loss_axes.set_ylabel("loss")
     loss_axes.legend(frameon=False)

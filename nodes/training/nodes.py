@@ -92,6 +92,7 @@ class TrainConfigNode(io.ComfyNode):
                 io.Float.Input(
                     "prior_loss_weight",
                     default=_DEFAULT.prior_loss_weight,
+                    optional=True,  # prompts written before it was there go on working
                     min=0.0,
                     max=1000.0,
                     step=0.1,
@@ -101,11 +102,13 @@ class TrainConfigNode(io.ComfyNode):
                 io.String.Input(
                     "trigger",
                     default=_DEFAULT.trigger,
+                    optional=True,
                     tooltip="The character's word in the captions. Needed for prior preservation.",
                 ),
                 io.String.Input(
                     "class_noun",
                     default=_DEFAULT.class_noun,
+                    optional=True,
                     tooltip="What stands in the trigger's place for anyone else, such as woman. Empty where the "
                     "captions have it beside the trigger already, as in 'mira woman, smiling'.",
                 ),

@@ -136,12 +136,18 @@ class WithPrior(NamedTuple):
     prior: float
 
 
+def with_class_conditions():
+    generator = torch.Generator().manual_seed(8)
+    return [dataclasses.replace(each, class_condition=torch.randn(16, generator=generator)) for each in examples()]
+
+
+def with_prior(weight: float, **changes) -> TrainConfig:
+    return dataclasses.replace(CONFIG, trigger="mira", prior_loss_weight=weight, **changes)
+
+
 def trained_with_prior(weight: float) -> WithPrior:
     """Both losses after training, over ten fresh draws of noise."""
-    generator = torch.Generator().manual_seed(8)
-    pictures = [dataclasses.replace(each, class_condition=torch.randn(16, generator=generator)) for each in examples()]
-    config = dataclasses.replace(CONFIG, steps=300, learning_rate=5e-3, trigger="mira", prior_loss_weight=weight)
-    base = TinyBase()
+    pictures, config, base = with_class_conditions(), with_prior(weight, steps=300, learning_rate=5e-3), TinyBase()
     trained = train(config, base, pictures)
     noisy = [loop.add_noise(base, pictures, config, 10_000 + k) for k in range(10)]
     with adapters.attached(base.network, config) as layers:
@@ -154,6 +160,26 @@ def trained_with_prior(weight: float) -> WithPrior:
         )
 
 
+def test_the_prior_loss_is_reported_and_begins_at_zero():
+    """The adapters start with nothing; a step without prior preservation has none to report."""
+    first, *_, last = train(with_prior(1.0), pictures=with_class_conditions()).metrics
+    assert first.prior_loss == 0.0
+    assert last.prior_loss > 0.0
+    assert all(entry.prior_loss is None for entry in train(pictures=with_class_conditions()).metrics)
+
+
+def test_prior_preservation_that_is_off_changes_nothing():
+    assert same(train(with_prior(0.0), pictures=with_class_conditions()).layers, train().layers)
+    assert not same(train(with_prior(1.0), pictures=with_class_conditions()).layers, train().layers)
+
+
+def test_a_prior_loss_that_is_not_finite_stops_the_run():
+    pictures = with_class_conditions()
+    pictures[0].class_condition[0] = float("nan")
+    with pytest.raises(TrainingError, match="loss is nan at step 1, on picture 0"):
+        train(with_prior(1.0), pictures=pictures[:1])
+
+
 def test_gradients_too_small_for_float16_are_not_lost():
     """Scaled down by 1e-6, the gradients of a float16 network are all zero unless the loss is scaled up."""
     base = TinyBase()
@@ -161,7 +187,7 @@ def test_gradients_too_small_for_float16_are_not_lost():
     base.network.out.weight.mul_(1e-6)
     base.dtype = torch.float16
     base.predict = lambda x, sigma, conditions: base.network(x.half(), sigma.half(), torch.stack(conditions).half())
-    trained = train(base=base)
+    trained = train(with_prior(1.0), base, with_class_conditions())
     assert all(layer.up.any() for layer in trained.layers.values())
     assert all(torch.isfinite(layer.up).all() for layer in trained.layers.values())
 

@@ -45,6 +45,21 @@ def test_every_picture_gets_its_own_latent_and_its_own_caption(recipe, loaded):
     assert not torch.equal(examples[0].condition[0][0], examples[1].condition[0][0])
 
 
+def test_prior_preservation_gives_every_picture_the_condition_of_its_own_class_caption(recipe, loaded):
+    model, clip, vae = loaded
+    config = TrainConfig(resolution=64, prior_loss_weight=1.0, trigger="a", class_noun="some")
+    with torch.inference_mode():
+        examples = recipe.encode(model, clip, vae, pictures(recipe), config)
+        for example, caption in zip(examples, ("some woman", "some man, smiling", "some woman"), strict=True):
+            ((expected, _),) = clip.encode_from_tokens_scheduled(clip.tokenize(caption))
+            torch.testing.assert_close(example.class_condition[0][0], expected)
+    assert not torch.equal(examples[0].class_condition[0][0], examples[0].condition[0][0])
+    assert not examples[0].class_condition[0][0].is_inference()
+    with torch.inference_mode():
+        plain = recipe.encode(model, clip, vae, pictures(recipe), TrainConfig(resolution=64))
+    assert plain[0].class_condition is None
+
+
 def test_what_is_encoded_can_be_trained_on(recipe, loaded):
     """ComfyUI encodes under inference mode; autograd refuses tensors from there."""
     model, clip, vae = loaded

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,14 @@ def test_the_chart_has_the_size_and_shows_the_losses():
     rows = [np.flatnonzero(blue[:, column]).mean() for column in np.flatnonzero(blue.any(0))[[5, -5]]]
     assert rows[0] != rows[1]
     assert (falling != rising).any()
+
+
+def test_the_prior_loss_is_drawn_where_there_is_one():
+    plain = run([1.0, 0.5, 0.2])
+    held = dataclasses.replace(plain, metrics=tuple(dataclasses.replace(e, prior_loss=0.1) for e in plain.metrics))
+    brown = [(np.asarray(charts.loss_chart(each)) == (0xB5, 0x65, 0x1D)).all(-1).sum() for each in (plain, held)]
+    assert brown[0] == 0
+    assert brown[1] > 300
 
 
 @pytest.mark.parametrize("losses", [[0.3], [0.3] * 50])
