@@ -42,24 +42,27 @@ def main(arguments: list[str] | None = None) -> None:
 def make(options: argparse.Namespace) -> None:
     """All stages, as far as the time allows."""
     end = time.monotonic() + options.seconds
-    folder, device = options.folder, torch.device(options.device)
-    for needed in (folder, options.out.parent):
+    device = torch.device(options.device)
+    for needed in (options.folder, options.out.parent):
         needed.mkdir(parents=True, exist_ok=True)
     portraits = [people.training_portrait(SEED, index) for index in range(options.pictures)]
-    files = Files(folder, digest([portraits, sample_character.PINNED, drawing.SIZE]))
+    settings = autoencoder.AutoencoderConfig(steps=options.autoencoder_steps)
+    picture_settings = diffusion.DiffusionConfig(steps=options.diffusion_steps)
+    files = Files(
+        options.folder,
+        data=digest([portraits, sample_character.PINNED, drawing.SIZE]),
+        settings=digest_of_settings(settings),
+        picture_settings=digest_of_settings(picture_settings),
+    )
 
     _say(f"{options.pictures} pictures")
     drawing.draw_training_set(files.pictures, SEED, options.pictures, os.cpu_count() or 1)
     pictures = np.load(files.pictures, mmap_mode="r")
-
     torch.manual_seed(SEED)  # fresh weights
-    config = autoencoder.AutoencoderConfig(steps=options.autoencoder_steps)
     left = end - time.monotonic()
-    _tell("autoencoder", autoencoder.train(pictures, config, files.autoencoder, device, left))
+    _tell("autoencoder", autoencoder.train(pictures, settings, files.autoencoder, device, left))
     average = load_average(files.autoencoder)
-    trained = comfy_parts.autoencoder(autoencoder.LATENT_CHANNELS)
-    trained.load_state_dict(average)
-    trained.to(device).eval().requires_grad_(False)
+    trained = _ready_autoencoder(average, device)
     _say(f"autoencoder: {autoencoder.psnr(trained, held_out_pictures()):.2f} dB on pictures of held-out people")
     if time.monotonic() > end:
         return
@@ -67,21 +70,29 @@ def make(options: argparse.Namespace) -> None:
     encoder = [weight for name, weight in average.items() if name.startswith("taesd_encoder.")]
     files = dataclasses.replace(files, encoder=digest([float(weight.double().sum()) for weight in encoder]))
     examples = encoded(files, pictures, [portrait.caption for portrait in portraits], trained)
-    config = diffusion.DiffusionConfig(steps=options.diffusion_steps)
     left = end - time.monotonic()
-    _tell("picture model", diffusion.train(examples, config, files.diffusion, device, left, options.compile))
+    _tell("picture model", diffusion.train(examples, picture_settings, files.diffusion, device, left, options.compile))
     export(average, load_average(files.diffusion), options.out)
     done, size = saved_steps(files.diffusion), options.out.stat().st_size / 1e6
-    _say(f"written after {done} of {config.steps} steps: {options.out} ({size:.1f} MB)")
+    _say(f"written after {done} of {picture_settings.steps} steps: {options.out} ({size:.1f} MB)")
+
+
+def _ready_autoencoder(weights: dict[str, Tensor], device: torch.device) -> nn.Module:
+    model = comfy_parts.autoencoder(autoencoder.LATENT_CHANNELS)
+    model.load_state_dict(weights)
+    return model.to(device).eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
 class Files:
     """Where each stage keeps what it made. The names tell what it was made from, so that nothing is gone on with that
-    belongs to other people, captions or weights. data, encoder: digests."""
+    belongs to other people, captions, settings or weights. All but the folder are digests: of people and captions, of
+    either network's settings, and of the encoder's weights."""
 
     folder: Path
     data: str
+    settings: str
+    picture_settings: str
     encoder: str = ""
 
     @property
@@ -90,7 +101,7 @@ class Files:
 
     @property
     def autoencoder(self) -> Path:
-        return self.folder / f"autoencoder-{self.data}.pt"
+        return self.folder / f"autoencoder-{self.data}-{self.settings}.pt"
 
     @property
     def latents(self) -> Path:
@@ -104,12 +115,17 @@ class Files:
 
     @property
     def diffusion(self) -> Path:
-        return self.folder / f"diffusion-{self.data}-{self.encoder}.pt"
+        return self.folder / f"diffusion-{self.data}-{self.encoder}-{self.picture_settings}.pt"
 
 
 def digest(values: list) -> str:
     """Eight hex digits that tell values apart by their printed form."""
     return hashlib.sha256(repr(values).encode()).hexdigest()[:8]
+
+
+def digest_of_settings(settings: autoencoder.AutoencoderConfig | diffusion.DiffusionConfig) -> str:
+    """All settings but the number of steps, with which a training may be prolonged."""
+    return digest([dataclasses.replace(settings, steps=0)])
 
 
 def held_out_pictures() -> np.ndarray:
