@@ -77,7 +77,8 @@ def run_job(server: Server, job: Job) -> likeness_job.Trained:
     """The job's pictures: from disk where it was done before."""
     kept = job.file(server)
     if not kept.exists():
-        folder = f"likeness_{likeness_job.slug(job.identity)}"
+        # a folder of its own, or ComfyUI would take the encoded pictures of the job before and its seconds fall short
+        folder = f"likeness_{job.trainer}_{job.steps}_{likeness_job.slug(job.identity)}"
         likeness_job.write_dataset(server.base / "input" / folder, job.identity)
         settings = (folder, job.steps, job.learning_rate, job.seed)
         if job.trainer == "ours":
