@@ -44,9 +44,13 @@ class ComfyBase:
         self.device: torch.device = patcher.load_device
         self.dtype: torch.dtype = model.manual_cast_dtype or model.get_dtype()  # that it computes in
 
-    def sigmas(self, positions: Tensor) -> Tensor:
-        """Noise levels at positions 0 to 1: whole timesteps of a discrete schedule, sigma itself for flow."""
-        if isinstance(self.sampling, comfy.model_sampling.CONST):
+    def sigmas(self, positions: Tensor, shifted: bool = False) -> Tensor:
+        """Noise levels at positions 0 to 1: whole timesteps of a discrete schedule, sigma itself for flow.
+
+        shifted: flow models get their sampler's shift (arXiv 2403.03206, section 5.3.2; 3 for SD3), which spends more
+        of its steps on high noise; the others' schedules have none.
+        """
+        if isinstance(self.sampling, comfy.model_sampling.CONST) and not shifted:
             return positions
         if isinstance(self.sampling, comfy.model_sampling.ModelSamplingDiscrete):
             sigmas = self.sampling.sigmas.cpu().double()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import yaml
 
-TIMESTEP_SAMPLINGS = ("uniform", "logit_normal")
+TIMESTEP_SAMPLINGS = ("uniform", "logit_normal", "shifted")
 TARGETS = ("attention", "attention_mlp", "all_linear")
 LR_SCHEDULES = ("constant", "cosine", "linear")
 

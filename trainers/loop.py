@@ -22,7 +22,7 @@ from .adapters import LowRank
 from .config import TrainConfig
 from .errors import TrainingError
 from .run import Progress
-from .timesteps import draw_positions
+from .timesteps import SHIFTED, draw_positions
 
 
 class Base(Protocol):
@@ -33,8 +33,11 @@ class Base(Protocol):
     device: torch.device
     dtype: torch.dtype  # that the network computes in
 
-    def sigmas(self, positions: Tensor) -> Tensor:
-        """Noise levels at positions 0 (clean) to 1 (noise) of the model's schedule: B -> B."""
+    def sigmas(self, positions: Tensor, shifted: bool = False) -> Tensor:
+        """Noise levels at positions 0 (clean) to 1 (noise) of the model's schedule: B -> B.
+
+        A flow model's level is the position itself, or when shifted what its sampler makes of it.
+        """
 
     def predict(self, x: Tensor, sigma: Tensor, conditions: Sequence[Any]) -> Tensor:
         """The network's own output for noisy latents x (B,C,H,W) at sigma (B), with one condition a picture."""
@@ -153,7 +156,8 @@ def add_noise(base: Base, batch: Sequence[Example], config: TrainConfig, step: i
     generator = step_generator(config.seed, step)
     latent = torch.stack([example.latent for example in batch])
     noise = torch.randn(latent.shape, generator=generator)
-    sigma = base.sigmas(draw_positions(config.timestep_sampling, len(batch), generator))
+    positions = draw_positions(config.timestep_sampling, len(batch), generator)
+    sigma = base.sigmas(positions, shifted=config.timestep_sampling == SHIFTED)
 
     target = objective.native_target(base.sampling, sigma, noise, latent)
     x = objective.noised(base.sampling, sigma, noise, latent)

@@ -19,7 +19,8 @@ def logit_normal(count: int, generator: torch.Generator) -> torch.Tensor:
     return torch.sigmoid(torch.randn(count, generator=generator, dtype=torch.float64))
 
 
-_DENSITIES = {"uniform": uniform, "logit_normal": logit_normal}
+SHIFTED = "shifted"  # logit-normal, at the noise levels that the model's sampler would take for these positions
+_DENSITIES = {"uniform": uniform, "logit_normal": logit_normal, SHIFTED: logit_normal}
 
 
 def draw_positions(sampling: str, count: int, generator: torch.Generator) -> torch.Tensor:

@@ -58,7 +58,8 @@ class TrainConfigNode(io.ComfyNode):
                     "timestep_sampling",
                     options=list(config.TIMESTEP_SAMPLINGS),
                     default=_DEFAULT.timestep_sampling,
-                    tooltip="How the noise level of a step is drawn: all alike, or the middle more often.",
+                    tooltip="How the noise level of a step is drawn: all alike, the middle more often, or the middle "
+                    "shifted to where the model's sampler takes most of its steps.",
                 ),
                 io.Combo.Input(
                     "lr_schedule",

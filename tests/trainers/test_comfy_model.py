@@ -224,6 +224,16 @@ def test_a_lora_that_is_loaded_into_the_base_is_trained_on_and_left_there(comfy_
     assert torch.equal(merged, expected.model.diffusion_model.get_submodule(path).weight)
 
 
+def test_shifted_levels_are_those_of_the_models_own_sampler(comfy_model, load):
+    positions = torch.tensor([0.0, 0.25, 0.5, 0.999])
+    with comfy_model.opened(load("sd3")) as base:
+        assert torch.equal(base.sigmas(positions), positions)
+        shifted = base.sigmas(positions, shifted=True)
+        torch.testing.assert_close(shifted.float(), 3 * positions / (1 + 2 * positions))  # SD3's shift is 3
+    with comfy_model.opened(load("sd15")) as base:  # a schedule of its own, which has no shift
+        assert torch.equal(base.sigmas(positions, shifted=True), base.sigmas(positions))
+
+
 def test_captions_of_different_lengths_fit_into_one_step(comfy_model, load):
     """SD3 does not pad: 77 tokens and 154 cannot be one batch. Each predicts as it does alone."""
     short, other, long = examples("sd3")

@@ -56,7 +56,7 @@ class TinyBase:
         self.device = torch.device("cpu")
         self.dtype = torch.float32
 
-    def sigmas(self, positions: Tensor) -> Tensor:
+    def sigmas(self, positions: Tensor, shifted: bool = False) -> Tensor:
         return positions
 
     def predict(self, x: Tensor, sigma: Tensor, conditions) -> Tensor:
