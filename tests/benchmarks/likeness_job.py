@@ -19,8 +19,8 @@ from isengard.workflows.client import Client, Event, Finished
 TRIGGER, NOUN = "mira", "person"  # no name that the base was trained on: people.made_up_name never gives it
 TRAINING_PICTURES, PROMPTS, BARE_PROMPTS, SEEDS = 14, 12, 6, 2
 RANK, BATCH = 16, 4
-PRIOR_LOSS_WEIGHT = 1.0
-SAMPLER = {"steps": 20, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+PRIOR_LOSS_WEIGHT = 3.0
+SAMPLER = {"steps": 20, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
 _LOOKS_SEED = 7
 
 
@@ -89,7 +89,7 @@ def training_graph(folder: str, steps: int, learning_rate: float, seed: int) -> 
         "dataset": node("IsengardLoadDataset", "dataset", folder=folder, default_caption=""),
         "config": node(
             "IsengardTrainConfig", "config", alpha=float(RANK), batch_size=BATCH, resolution=drawing.SIZE,
-            targets="attention_mlp", timestep_sampling="logit_normal", lr_schedule="cosine", warmup_steps=0,
+            targets="attention_mlp", timestep_sampling="shifted", lr_schedule="cosine", warmup_steps=0,
             weight_decay=0.01, max_grad_norm=1.0, prior_loss_weight=PRIOR_LOSS_WEIGHT, trigger=TRIGGER, class_noun="",
         ),
         "train": node(
