@@ -241,8 +241,8 @@ def write(figures: dict[str, float | str], file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--identities", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--no-core", dest="core", action="store_false", help="leave ComfyUI's own trainer out")
     parser.add_argument("--core-learning-rate", type=float, default=1e-3)
     options = parser.parse_args()

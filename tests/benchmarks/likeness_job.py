@@ -19,8 +19,8 @@ from isengard.workflows.client import Client, Event, Finished
 TRIGGER, NOUN = "mira", "person"  # no name that the base was trained on: people.made_up_name never gives it
 TRAINING_PICTURES, PROMPTS, BARE_PROMPTS, SEEDS = 14, 12, 6, 2
 RANK, BATCH = 16, 4
-PRIOR_LOSS_WEIGHT = 3.0
-SAMPLER = {"steps": 20, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+PRIOR_LOSS_WEIGHT = 1.0
+SAMPLER = {"steps": 20, "cfg": 2.5, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
 _LOOKS_SEED = 7
 
 

@@ -9,7 +9,7 @@ from isengard.tests.benchmarks import bench_likeness, likeness_job
 
 pytestmark = pytest.mark.comfyui
 
-STEPS, RATE = 300, 1e-3
+STEPS, RATE = 150, 3e-3
 ENOUGH = 0.3  # 1 is the real character, 0 the base
 WHO = (people.held_out()[0], people.held_out()[10])  # a head shape that the base has never seen, and one it has
 
