@@ -98,7 +98,7 @@ class TrainConfigNode(io.ComfyNode):
                     max=1000.0,
                     step=0.1,
                     tooltip="Prior preservation: how strongly pictures without the trigger are held as the base model "
-                    "draws them. 0 turns it off; with it a step takes about twice as long.",
+                    "draws them. 0 turns it off; with it a step takes more than twice as long.",
                 ),
                 io.String.Input(
                     "trigger",
