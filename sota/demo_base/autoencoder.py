@@ -1,8 +1,7 @@
 """Trains the autoencoder: ComfyUI's TAESD shape with 16 latent channels, 8 pixels a latent pixel.
 
 Loss: L1 + L2 of pixels and L1 of the differences of neighbours, for sharp lines and flat areas. Latents are held to
-mean 0 and deviation 1 per channel and decoded with noise added: what a sampler makes is never exact, and an encoder
-that has to get through noise spreads what counts over its channels.
+mean 0 and deviation 1 per channel and decoded with noise added, since what a sampler makes is never exact.
 """
 
 from __future__ import annotations
