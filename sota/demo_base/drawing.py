@@ -34,13 +34,14 @@ def look_colour(look: people.Look) -> str:
     return sample_character.CLOTHING[look.clothing]
 
 
-def pixels(identity: people.Identity, look: people.Look, size: int = SIZE) -> np.ndarray:
-    """One picture: size,size,3 uint8, sRGB."""
+def pixels(identity: people.Identity, look: people.Look, size: int = SIZE, dye: str | None = None) -> np.ndarray:
+    """One picture: size,size,3 uint8, sRGB. dye: "#rrggbb", in the place of the identity's hair colour."""
     import resvg_py
     from dicebear import Avatar
     from PIL import Image
 
-    drawing = Avatar(sample_character.style(), options(identity, look)).to_string()
+    dyed = {"headContrastColor": dye} if dye else {}
+    drawing = Avatar(sample_character.style(), options(identity, look) | dyed).to_string()
     rgba = resvg_py.svg_to_bytes(svg_string=drawing, width=size, height=size, skip_system_fonts=True)
     return np.asarray(Image.open(io.BytesIO(rgba)).convert("RGB"))
 
@@ -48,7 +49,7 @@ def pixels(identity: people.Identity, look: people.Look, size: int = SIZE) -> np
 def training_pixels(seed: int, index: int) -> np.ndarray:
     """Picture `index` of the training set: SIZE,SIZE,3 uint8."""
     portrait = people.training_portrait(seed, index)
-    return pixels(portrait.identity, portrait.look)
+    return pixels(portrait.identity, portrait.look, dye=portrait.dye)
 
 
 def draw_training_set(file: Path, seed: int, count: int, workers: int) -> None:

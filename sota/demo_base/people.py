@@ -7,6 +7,7 @@ for training.
 
 from __future__ import annotations
 
+import colorsys
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,6 +88,9 @@ SKIN = {"pale": "#ffdbb4", "light": "#edb98a", "tan": "#d08b5b", "brown": "#ae5d
 NOUNS = ("person", "woman", "man")
 
 COLOURED_SHARE = 0.5  # of the training pictures; by count of heads it would be a fifth
+DYED_SHARE = 0.3  # of the pictures with coloured hair: any colour, in no caption; eight colours alone are no scale
+DYE_SATURATION, DYE_VALUE = (0.3, 1.0), (0.35, 1.0)
+TEAL_HUE, TEAL_MARGIN = 0.497, 0.1  # of the full circle; no dye is nearer
 ACCESSORY_SHARE = 0.3
 NAMED_SHARE = 0.5  # of the captions; a made-up name teaches the base that an unknown name says nothing about looks
 IDENTITY_WORD_SHARE, LOOK_WORD_SHARE = 0.6, 0.9  # how often a caption names each of them
@@ -111,11 +115,12 @@ class Identity:
 
 @dataclass(frozen=True)
 class Portrait:
-    """One picture: who, looking how, and the words for it."""
+    """One picture: who, looking how, and the words for it. dye: "#rrggbb", in the place of the person's hair colour."""
 
     identity: Identity
     look: Look
     caption: str
+    dye: str | None = None
 
 
 @functools.cache
@@ -149,8 +154,23 @@ def training_portrait(seed: int, index: int) -> Portrait:
     coloured, others = training_identities()
     identities = coloured if generator.random() < COLOURED_SHARE else others
     identity = identities[generator.integers(len(identities))]
+    dye = random_dye(generator) if _may_be_dyed(identity) and generator.random() < DYED_SHARE else None
     look = random_look(generator)
-    return Portrait(identity, look, training_caption(identity, look, generator))
+    kept = identity_words(identity) if dye is None else _words_but_hair(identity)
+    return Portrait(identity, look, training_caption(kept, look, generator), dye)
+
+
+def _may_be_dyed(identity: Identity) -> bool:
+    """Someone who differs from a held-out person by the hair colour alone might be dyed into that person."""
+    alike = {(person.head, person.skin) for person in held_out()}
+    return identity.head in COLOURED_HEADS and (identity.head, identity.skin) not in alike
+
+
+def random_dye(generator: np.random.Generator) -> str:
+    """Any "#rrggbb" that is neither too pale nor too dark, nor near the sample character's teal."""
+    hue = (TEAL_HUE + generator.uniform(TEAL_MARGIN, 1 - TEAL_MARGIN)) % 1
+    colour = colorsys.hsv_to_rgb(hue, generator.uniform(*DYE_SATURATION), generator.uniform(*DYE_VALUE))
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in colour)
 
 
 def random_look(generator: np.random.Generator) -> Look:
@@ -180,8 +200,12 @@ def caption(subject: str, look: Look, identity: Identity | None = None) -> str:
 
 def identity_words(identity: Identity) -> list[str]:
     """Head shape, hair, skin."""
-    hair = [f"{identity.hair} hair"] if identity.hair else []
-    return [HEADS[identity.head], *hair, f"{identity.skin} skin"]
+    head, skin = _words_but_hair(identity)
+    return [head, *([f"{identity.hair} hair"] if identity.hair else []), skin]
+
+
+def _words_but_hair(identity: Identity) -> list[str]:
+    return [HEADS[identity.head], f"{identity.skin} skin"]
 
 
 def look_words(look: Look) -> list[str]:
@@ -196,11 +220,11 @@ def look_words(look: Look) -> list[str]:
     ]
 
 
-def training_caption(identity: Identity, look: Look, generator: np.random.Generator) -> str:
+def training_caption(who: list[str], look: Look, generator: np.random.Generator) -> str:
     """A caption that leaves words out at random: the base must draw what is asked for and choose what is not."""
     noun = str(generator.choice(NOUNS))
     name = f"{made_up_name(generator)} " if generator.random() < NAMED_SHARE else ""
-    kept = [word for word in identity_words(identity) if generator.random() < IDENTITY_WORD_SHARE]
+    kept = [word for word in who if generator.random() < IDENTITY_WORD_SHARE]
     kept += [word for word in look_words(look) if generator.random() < LOOK_WORD_SHARE]
     return ", ".join([name + noun, *kept])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import itertools
 import os
 import subprocess
@@ -67,6 +68,36 @@ def test_half_of_the_training_pictures_have_a_head_with_a_hair_colour():
     drawn = [people.training_portrait(1, index).identity for index in range(4000)]
     coloured = sum(person.head in people.COLOURED_HEADS for person in drawn) / len(drawn)
     assert coloured == pytest.approx(people.COLOURED_SHARE, abs=0.03)
+
+
+def test_a_dye_is_never_near_teal_and_never_makes_a_held_out_person():
+    portraits = [people.training_portrait(0, index) for index in range(4000)]
+    dyed = [portrait for portrait in portraits if portrait.dye]
+    coloured = sum(portrait.identity.head in people.COLOURED_HEADS for portrait in portraits)
+    assert len(dyed) / coloured == pytest.approx(people.DYED_SHARE * 0.83, abs=0.04), "a sixth of them may not be dyed"
+    hues = np.array([colorsys.rgb_to_hsv(*(value / 255 for value in bytes.fromhex(each.dye[1:])))[0] for each in dyed])
+    teal = colorsys.rgb_to_hsv(*(value / 255 for value in bytes.fromhex(people.HAIR["teal"][1:])))[0]
+    assert np.abs(hues - teal).min() > 0.09
+    drawn_in_each_tenth = np.histogram(hues, 10, (0, 1))[0]
+    assert np.delete(drawn_in_each_tenth, (4, 5)).min() > 20
+    alike = {(person.head, person.skin) for person in people.held_out()}
+    assert not alike & {(portrait.identity.head, portrait.identity.skin) for portrait in dyed}
+
+
+def test_no_caption_names_a_dyed_persons_hair_colour():
+    portraits = [people.training_portrait(0, index) for index in range(2000)]
+    assert not [each.caption for each in portraits if each.dye and " hair," in each.caption]
+
+
+def test_a_dye_is_drawn_in_the_place_of_the_hair_colour():
+    index, portrait = next(
+        (index, each)
+        for index in range(1000)
+        if (each := people.training_portrait(0, index)).dye and each.identity.head == "mohawk"
+    )
+    colours = drawing.training_pixels(0, index).reshape(-1, 3).tolist()
+    assert colours.count(list(bytes.fromhex(portrait.dye[1:]))) > 100
+    assert colours.count(list(bytes.fromhex(people.HAIR[portrait.identity.hair][1:]))) == 0
 
 
 def test_a_portrait_depends_on_seed_and_index_alone():
