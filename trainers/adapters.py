@@ -31,6 +31,21 @@ _ATTENTION = (
 )
 _MLP = ("mlp", "ff", "ffn", "feed_forward", "img_mlp", "txt_mlp", "mlp_x", "mlp_c")
 _FUSED = ("linear1", "linear2")  # Flux's single blocks: attention and MLP in one matrix
+# What the text alone passes on its way to the picture: a stream of its own (SD3; Flux, Hunyuan; Qwen-Image; Lumina) …
+_TEXT_STREAM = (
+    "context_block",
+    "txt_attn",
+    "txt_mlp",
+    "txt_mod",
+    "add_q_proj",
+    "add_k_proj",
+    "add_v_proj",
+    "to_add_out",
+    "context_refiner",
+)
+# … or the keys and values of cross-attention (Custom Diffusion, arXiv 2212.04488, section 3.1; UNets, Wan, PixArt).
+_CROSS_ATTENTION = ("attn2", "cross_attn")
+_KEYS_VALUES = ("to_k", "to_v", "k", "v", "k_proj", "v_proj", "kv_linear")
 
 
 class LowRank(NamedTuple):
@@ -44,7 +59,7 @@ class LowRank(NamedTuple):
 def target_layers(network: nn.Module, targets: str) -> list[str]:
     """Paths of the linear layers that get an adapter, in the network's own order.
 
-    targets: "attention", "attention_mlp" or "all_linear". Raises TrainingError where the network has none of them.
+    targets: one of config.TARGETS. Raises TrainingError where the network has none of them.
     """
     modules = [(path, module) for path, module in network.named_modules() if path]
     linear = [path for path, module in modules if isinstance(module, nn.Linear)]
@@ -72,6 +87,9 @@ def _is_other_matrix(module: nn.Module) -> bool:
 def _is_target(elements: list[str], targets: str) -> bool:
     if targets == "all_linear":
         return True
+    if targets == "text":
+        across = elements[-1] in _KEYS_VALUES and not {*_CROSS_ATTENTION}.isdisjoint(elements)
+        return across or not {*_TEXT_STREAM}.isdisjoint(elements)
     wanted = {*_ATTENTION, *_FUSED} if targets == "attention" else {*_ATTENTION, *_MLP, *_FUSED}
     return not wanted.isdisjoint(elements)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import yaml
 
 TIMESTEP_SAMPLINGS = ("uniform", "logit_normal", "shifted")
-TARGETS = ("attention", "attention_mlp", "all_linear")
+TARGETS = ("attention", "attention_mlp", "all_linear", "text")
 LR_SCHEDULES = ("constant", "cosine", "linear")
 
 
@@ -28,7 +28,7 @@ class TrainConfig:
     resolution: side in pixels that pictures are scaled and cropped to; a multiple of 8.
     seed: decides initialisation, order, noise and timesteps; the same seed gives the same LoRA.
     timestep_sampling: density of the position in the noise schedule.
-    targets: the layers that are given an adapter; never norms or biases.
+    targets: the layers that are given an adapter, never norms or biases; text: those that the text alone passes.
     lr_schedule, warmup_steps: linear warm-up, then the schedule over the steps that are left.
     weight_decay: AdamW's, on the adapter weights.
     max_grad_norm: gradients are scaled down to this norm; 0 turns clipping off.
