@@ -28,10 +28,10 @@ def unet(operations):
 def sd3(operations):
     from comfy.ldm.modules.diffusionmodules.mmdit import MMDiT
 
+    words = {"target": "torch.nn.Linear", "params": {"in_features": 24, "out_features": 128}}
     network = MMDiT(
         input_size=None, depth=2, in_channels=16, patch_size=2, pos_embed_max_size=8, num_patches=64,
-        adm_in_channels=24, context_embedder_config={"target": "torch.nn.Linear", "params": {"in_features": 24, "out_features": 128}},
-        operations=operations, dtype=torch.float32,
+        adm_in_channels=24, context_embedder_config=words, operations=operations, dtype=torch.float32,
     )  # fmt: skip
     return network, {"x": torch.randn(1, 16, 8, 8), "context": torch.randn(1, WORDS, 24), "y": torch.randn(1, 24)}
 
