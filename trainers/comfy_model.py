@@ -71,6 +71,7 @@ class ComfyBase:
         options = {"optimized_attention_override": _attention}
         return self._model.apply_model(x, sigma, transformer_options=options, **comfy.samplers.cond_cat(conds))
 
+    @torch.no_grad()  # some networks prepare their text by layers of their own; what is kept must hold no graph
     def _model_conds(self, conditioning, x: Tensor) -> dict:
         """What the model makes of one CONDITIONING for a latent of x's size: ComfyUI's COND values, made once."""
         key = (id(conditioning), x.shape[1:])

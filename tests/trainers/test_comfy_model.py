@@ -248,6 +248,23 @@ def test_captions_of_different_lengths_fit_into_one_step(comfy_model, load):
             torch.testing.assert_close(together[place : place + 1], alone, rtol=1e-4, atol=1e-5)
 
 
+def test_a_network_that_prepares_its_text_itself_can_be_trained(comfy_model, load, monkeypatch):
+    """As Anima and LTX-AV in newer ComfyUI: `extra_conds` runs layers of the network, which may have adapters."""
+    patcher = load("sd3")
+    original, embedder = patcher.model.extra_conds, patcher.model.diffusion_model.y_embedder
+
+    def extra_conds(**arguments):
+        conds = original(**arguments)
+        conds["c_crossattn"].cond = conds["c_crossattn"].cond + embedder(arguments["pooled_output"]).mean()
+        return conds
+
+    monkeypatch.setattr(patcher.model, "extra_conds", extra_conds)
+    config = dataclasses.replace(CONFIG, steps=3, targets="all_linear")
+    with comfy_model.opened(patcher) as base:
+        trained = loop.train(base, examples("sd3"), config, lambda progress: None)
+    assert any("y_embedder" in path for path in trained.layers)
+
+
 def test_a_model_that_predicts_no_noise_is_refused(comfy_model, load):
     import comfy.model_sampling
 
