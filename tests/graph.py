@@ -14,6 +14,7 @@ from isengard.workflows.client import Client, Event, Finished, OutputFile
 
 API = Path(__file__).resolve().parents[1] / "workflows" / "api"
 TINY = {  # a job of seconds
+    "checkpoint.ckpt_name": "sd3.safetensors",
     "train.steps": 4,
     "train.learning_rate": 0.001,
     "config.batch_size": 2,

@@ -106,7 +106,7 @@ class ContactSheet(io.ComfyNode):
             for line in lines
         ]
         if reference is not None:
-            sections.append(sheet.Section("data set", ("nearest",)))
+            sections.append(sheet.Section("data set", ("nearest caption",)))
             fitted = [ImageOps.fit(picture, rows[0][0].size, Image.Resampling.LANCZOS) for picture in nearest]
             rows = [(*row, picture) for row, picture in zip(rows, fitted, strict=True)]
         picture = sheet.draw(title, sections, [sheet.Row(*row) for row in zip(lines, rows, strict=True)])

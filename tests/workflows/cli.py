@@ -17,7 +17,7 @@ from isengard.tests.graph import TINY
 
 SCRIPT = ROOT / "workflows" / "run.py"
 TRAIN = ROOT / "workflows" / "api" / "train_character.json"
-SAMPLE = ROOT / "workflows" / "api" / "sample_character.json"
+COMPARE = ROOT / "workflows" / "api" / "compare_lora.json"
 MIRA = ROOT / "sota" / "sample_character" / "mira"
 SECONDS = 180
 LONG = "train.steps=100000"

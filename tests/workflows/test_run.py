@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from isengard.tests.conftest import ROOT
 from isengard.tests.graph import TINY
-from isengard.tests.workflows.cli import MIRA, SAMPLE, SCRIPT, TRAIN, command, metadata, paths, queue, rows, run
+from isengard.tests.workflows.cli import MIRA, COMPARE, SCRIPT, TRAIN, command, metadata, paths, queue, rows, run
 
 # what comes out
 
@@ -97,9 +97,9 @@ def test_a_run_without_changes_gives_the_pictures_again(comfyui, tmp_path):
 
 
 @pytest.mark.comfyui
-def test_the_lora_is_sampled_by_the_other_workflow(comfyui, trained, tmp_path):
+def test_a_saved_lora_is_compared_with_the_base(comfyui, trained, tmp_path):
     settings = ("--set", "lora.lora_name=from run.safetensors")
-    result = run("--server", comfyui.url, *settings, "--out", tmp_path, workflow=SAMPLE)
+    result = run("--server", comfyui.url, *settings, "--out", tmp_path, workflow=COMPARE)
     assert result.returncode == 0, result.stderr
     assert paths(result)["sheet"].is_file()
 
@@ -219,7 +219,7 @@ def test_without_a_server_it_boots_one_and_keeps_the_lora(tmp_path, monkeypatch)
     loras = tmp_path / "base" / "models" / "loras"
     loras.mkdir(parents=True)
     shutil.copy(tmp_path / "demo" / "mira.safetensors", loras)
-    result = run("--base", "base", "--out", "sampled", workflow=SAMPLE, cwd=tmp_path)
+    result = run("--base", "base", "--out", "sampled", workflow=COMPARE, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert paths(result).keys() == {"sheet"}  # the LoRA was there before
     assert (tmp_path / "base" / "output" / "isengard").is_dir()

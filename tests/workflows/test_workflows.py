@@ -15,18 +15,21 @@ from isengard.workflows.client import title
 FOLDER = ROOT / "workflows"
 FILES = sorted([*FOLDER.glob("*.json"), *FOLDER.glob("api/*.json")])
 MIRA = ROOT / "sota" / "sample_character" / "mira"
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"  # as ComfyUI's own first template has it
 
 
 @pytest.fixture(scope="module")
 def info(comfyui):
-    """/object_info with the LoRA that the workflows name in its list (a list of file names: they are not opened)."""
-    lora = comfyui.base / "models" / "loras" / "mira.safetensors"
-    placed = not lora.exists()
-    lora.touch()
+    """/object_info with the files that the workflows name in its lists (lists of names: the files are not opened)."""
+    models = comfyui.base / "models"
+    named = [models / "loras" / "mira.safetensors", models / "checkpoints" / CHECKPOINT]
+    placed = [file for file in named if not file.exists()]
+    for file in placed:
+        file.touch()
     with urllib.request.urlopen(f"{comfyui.url}/object_info") as response:
         yield json.load(response)
-    if placed:
-        lora.unlink()
+    for file in placed:
+        file.unlink()
 
 
 def read(name: str) -> dict:
@@ -34,7 +37,7 @@ def read(name: str) -> dict:
 
 
 def test_both_formats_are_shipped():
-    assert {"quickstart.json", "train_character.json", "sample_character.json"} <= {
+    assert {"quickstart.json", "train_character.json", "compare_lora.json"} <= {
         file.name for file in (FOLDER / "api").glob("*.json")
     }
     assert len(FILES) > 2
@@ -46,7 +49,7 @@ def test_it_fits_the_server(file, info):
     assert problems(json.loads(file.read_text(encoding="utf-8")), info) == []
 
 
-@pytest.mark.parametrize("name", ["quickstart.json", "train_character.json", "sample_character.json"])
+@pytest.mark.parametrize("name", ["quickstart.json", "train_character.json", "compare_lora.json"])
 def test_the_prompts_are_none_of_the_captions(name):
     """What the sheet shows was not learnt by heart."""
     (sheet,) = [node for node in read(f"api/{name}").values() if node["class_type"] == "IsengardContactSheet"]
