@@ -31,21 +31,19 @@ _ATTENTION = (
 )
 _MLP = ("mlp", "ff", "ffn", "feed_forward", "img_mlp", "txt_mlp", "mlp_x", "mlp_c")
 _FUSED = ("linear1", "linear2")  # Flux's single blocks: attention and MLP in one matrix
-# What the text alone passes on its way to the picture: a stream of its own (SD3; Flux, Hunyuan; Qwen-Image; Lumina) …
+# What the words alone pass on their way to the picture: a stream of their own (SD3; Flux; Qwen-Image) …
 _TEXT_STREAM = (
     "context_block",
     "txt_attn",
     "txt_mlp",
-    "txt_mod",
     "add_q_proj",
     "add_k_proj",
     "add_v_proj",
     "to_add_out",
-    "context_refiner",
 )
-# … or the keys and values of cross-attention (Custom Diffusion, arXiv 2212.04488, section 3.1; UNets, Wan, PixArt).
+# … or the keys and values of cross-attention (Custom Diffusion, arXiv 2212.04488, section 3.1; UNets, Wan).
 _CROSS_ATTENTION = ("attn2", "cross_attn")
-_KEYS_VALUES = ("to_k", "to_v", "k", "v", "k_proj", "v_proj", "kv_linear")
+_KEYS_VALUES = ("to_k", "to_v", "k", "v")
 
 
 class LowRank(NamedTuple):
@@ -88,10 +86,14 @@ def _is_target(elements: list[str], targets: str) -> bool:
     if targets == "all_linear":
         return True
     if targets == "text":
-        across = elements[-1] in _KEYS_VALUES and not {*_CROSS_ATTENTION}.isdisjoint(elements)
-        return across or not {*_TEXT_STREAM}.isdisjoint(elements)
+        return _is_target(elements, "attention_mlp") and _is_of_words(elements)
     wanted = {*_ATTENTION, *_FUSED} if targets == "attention" else {*_ATTENTION, *_MLP, *_FUSED}
     return not wanted.isdisjoint(elements)
+
+
+def _is_of_words(elements: list[str]) -> bool:
+    across = elements[-1] in _KEYS_VALUES and not {*_CROSS_ATTENTION}.isdisjoint(elements)
+    return across or not {*_TEXT_STREAM}.isdisjoint(elements)
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from .errors import TrainingError
 def class_captions(captions: Mapping[str, str], trigger: str, class_noun: str) -> dict[str, str]:
     """Each picture's caption with the class noun in the trigger's place, or nothing there where that is empty.
 
-    captions: by picture. The trigger is found as whole words, in capitals or not, with its possessive; a class noun
-    that follows it already is not doubled. Raises TrainingError where a caption lacks the trigger, or has nothing else.
+    captions: by picture. The trigger is found as whole words, in capitals or not, with its possessive, which a class
+    noun takes over; a class noun that follows it already is not doubled. Raises TrainingError where a caption lacks the trigger, or has nothing else.
     """
     pattern = _pattern(trigger, class_noun)
     plain = {name: unicodedata.normalize("NFC", caption) for name, caption in captions.items()}
@@ -23,8 +23,12 @@ def class_captions(captions: Mapping[str, str], trigger: str, class_noun: str) -
             f"prior preservation needs the trigger {trigger.strip()!r} in every caption; {_some(lacking)} of "
             f"{len(captions)} lack it. Add it there, correct the trigger, or set prior_loss_weight to 0."
         )
-    others = {name: _tidy(pattern.sub(lambda _: class_noun, caption)) for name, caption in plain.items()}
-    empty = [name for name, caption in others.items() if not caption]
+    noun = class_noun.strip()
+    others = {
+        name: _tidy(pattern.sub(lambda found: noun and noun + (found["possessive"] or ""), caption))
+        for name, caption in plain.items()
+    }
+    empty = [name for name, caption in others.items() if not re.search(r"\w", caption)]
     if empty:
         raise TrainingError(
             f"prior preservation compares captions without the trigger {trigger.strip()!r}, and of {_some(empty)} of "
@@ -34,9 +38,12 @@ def class_captions(captions: Mapping[str, str], trigger: str, class_noun: str) -
 
 
 def _pattern(trigger: str, class_noun: str) -> re.Pattern[str]:
-    words = _words(trigger)
-    following = rf"(?:[\s_]+{_words(class_noun)}{_end(class_noun)})?" if class_noun.strip() else ""
-    return re.compile(rf"{_start(trigger)}{words}{_end(trigger)}(?:['’]s\b)?{following}", re.IGNORECASE)
+    words, following = _words(trigger), ""
+    if class_noun.strip():
+        noun = rf"(?:{_words(class_noun)}|{_words(class_noun.split()[-1])})"  # of "a woman" the last word may be there
+        following = rf"(?:[\s_]+{noun}{_end(class_noun)})?"
+    possessive = r"(?P<possessive>['’]s\b)?"
+    return re.compile(rf"{_start(trigger)}{words}{_end(trigger)}{possessive}{following}", re.IGNORECASE)
 
 
 def _words(phrase: str) -> str:
@@ -58,7 +65,10 @@ def _parted_by_spaces(sign: str) -> bool:
 
 def _tidy(caption: str) -> str:
     """Without what a removed word leaves: emphasis of nothing, spaces, commas."""
-    caption = re.sub(r"\(\s*(?::\s*[\d.]+)?\s*\)", "", caption)
+    removed = 1
+    while removed:  # emphasis within emphasis
+        caption, removed = re.subn(r"\(\s*(?::\s*[\d.]+)?\s*\)|\[\s*(?::\s*[\d.]+)?\s*\]", "", caption)
+    caption = re.sub(r"\s+(?=[.!?;])", "", caption)
     parts = (" ".join(part.split()).strip("_") for part in caption.split(","))
     return ", ".join(part for part in parts if part)
 

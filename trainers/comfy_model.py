@@ -71,9 +71,15 @@ class ComfyBase:
         options = {"optimized_attention_override": _attention}
         return self._model.apply_model(x, sigma, transformer_options=options, **comfy.samplers.cond_cat(conds))
 
-    @torch.no_grad()  # some networks prepare their text by layers of their own; what is kept must hold no graph
+    def prepare(self, latent: Tensor, conditions: Sequence[Any]) -> None:
+        """Make what the model makes of the conditions for a latent C,H,W, once: some networks run layers of their own
+        for it, which is to happen before they have adapters."""
+        for condition in conditions:
+            self._model_conds(condition, latent[None].to(self.device, torch.float32))
+
+    @torch.no_grad()
     def _model_conds(self, conditioning, x: Tensor) -> dict:
-        """What the model makes of one CONDITIONING for a latent of x's size: ComfyUI's COND values, made once."""
+        """ComfyUI's COND values of one CONDITIONING for a latent of x's size, kept."""
         key = (id(conditioning), x.shape[1:])
         if key not in self._conditions:
             converted = comfy.sampler_helpers.convert_cond(conditioning)

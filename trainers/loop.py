@@ -39,6 +39,9 @@ class Base(Protocol):
         A flow model's level is the position itself, or when shifted what its sampler makes of it.
         """
 
+    def prepare(self, latent: Tensor, conditions: Sequence[Any]) -> None:
+        """Called before the network has adapters, with a latent C,H,W and each condition that it will be given."""
+
     def predict(self, x: Tensor, sigma: Tensor, conditions: Sequence[Any]) -> Tensor:
         """The network's own output for noisy latents x (B,C,H,W) at sigma (B), with one condition a picture."""
 
@@ -73,6 +76,10 @@ def train(base: Base, examples: Sequence[Example], config: TrainConfig, report: 
     """
     check_examples(examples)
     metrics = []
+    for example in examples:
+        base.prepare(
+            example.latent, [each for each in (example.condition, example.class_condition) if each is not None]
+        )
     with torch.inference_mode(False), torch.enable_grad(), adapters.attached(base.network, config) as layers:
         parameters = adapters.parameters(layers)
         optimizer = optimizers.adamw(parameters, config)

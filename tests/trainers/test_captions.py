@@ -19,7 +19,14 @@ def without(caption, trigger="mira", class_noun=""):
         ("smiling, Mira, red shirt", "", "smiling, red shirt"),
         ("photo of mira in the rain", "a woman", "photo of a woman in the rain"),
         ("mira woman, mira's hat", "", "woman, hat"),
+        ("photo of mira's red hat", "woman", "photo of woman's red hat"),
+        ("mira woman's hat", "woman", "woman's hat"),
+        ("mira woman, smiling", "a woman", "a woman, smiling"),
+        ("mira a woman, smiling", "a woman", "a woman, smiling"),
         ("mira_woman, smiling", "", "woman, smiling"),
+        ("smiling mira.", "", "smiling."),
+        ("((mira)), smiling", "", "smiling"),
+        ("[mira:0.5], smiling", "", "smiling"),
         ("(mira:1.2) woman, (smiling:1.1)", "", "woman, (smiling:1.1)"),
         ("admiral mira", "", "admiral"),
         (r"mira, \1 \g<0>", r"\1", r"\1, \1 \g<0>"),
@@ -42,7 +49,8 @@ def test_captions_without_the_trigger_are_named():
         captions.class_captions(given, "mira", "")
 
 
-def test_a_caption_that_is_the_trigger_alone_needs_a_class_noun():
+@pytest.mark.parametrize("caption", ["mira", "mira.", " (mira:1.2)! "])
+def test_a_caption_that_is_the_trigger_alone_needs_a_class_noun(caption):
     with pytest.raises(TrainingError, match=r"of 1 \(a.png\) of 1 nothing is left. Set class_noun"):
-        without("mira")
+        without(caption)
     assert without("mira", class_noun="woman") == "woman"

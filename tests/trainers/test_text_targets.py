@@ -93,13 +93,11 @@ def test_text_targets_are_passed_by_the_words_alone(build, blocks, comfy_model):
     network, arguments = build(comfy.ops.disable_weight_init)
     chosen = adapters.target_layers(network, "text")
     assert all(any(block in path for path in chosen) for block in blocks), chosen
+    assert {*chosen} <= {*adapters.target_layers(network, "attention_mlp")}
     for path, shape in inputs_of_linear_layers(network, arguments).items():
         inside_a_block = any(block in path for block in blocks)
         words_alone = len(shape) == 3 and shape[1] == WORDS
-        if path in chosen:
-            assert words_alone or shape.numel() == shape[-1], (path, shape)  # or one vector for all tokens
-        else:
-            assert not (words_alone and inside_a_block), (path, shape)
+        assert words_alone and inside_a_block if path in chosen else not (words_alone and inside_a_block), (path, shape)
 
 
 def test_a_network_without_cross_attention_or_text_stream_says_so():

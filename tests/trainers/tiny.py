@@ -59,6 +59,9 @@ class TinyBase:
     def sigmas(self, positions: Tensor, shifted: bool = False) -> Tensor:
         return positions
 
+    def prepare(self, latent: Tensor, conditions) -> None:
+        pass
+
     def predict(self, x: Tensor, sigma: Tensor, conditions) -> Tensor:
         return self.network(x, sigma, torch.stack(list(conditions)))
 

@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from isengard.tests.conftest import ROOT
 from isengard.tests.graph import TINY
-from isengard.tests.workflows.cli import MIRA, COMPARE, SCRIPT, TRAIN, command, metadata, paths, queue, rows, run
+from isengard.tests.workflows.cli import COMPARE, MIRA, SCRIPT, TRAIN, command, metadata, paths, queue, rows, run
 
 # what comes out
 
