@@ -13,7 +13,8 @@ def class_captions(captions: Mapping[str, str], trigger: str, class_noun: str) -
     """Each picture's caption with the class noun in the trigger's place, or nothing there where that is empty.
 
     captions: by picture. The trigger is found as whole words, in capitals or not, with its possessive, which a class
-    noun takes over; a class noun that follows it already is not doubled. Raises TrainingError where a caption lacks the trigger, or has nothing else.
+    noun takes over; a class noun that follows it already is not doubled. Raises TrainingError where a caption lacks
+    the trigger, or has nothing else.
     """
     pattern = _pattern(trigger, class_noun)
     plain = {name: unicodedata.normalize("NFC", caption) for name, caption in captions.items()}

@@ -76,10 +76,8 @@ def train(base: Base, examples: Sequence[Example], config: TrainConfig, report: 
     """
     check_examples(examples)
     metrics = []
-    for example in examples:
-        base.prepare(
-            example.latent, [each for each in (example.condition, example.class_condition) if each is not None]
-        )
+    with torch.inference_mode(False):
+        prepare(base, examples)
     with torch.inference_mode(False), torch.enable_grad(), adapters.attached(base.network, config) as layers:
         parameters = adapters.parameters(layers)
         optimizer = optimizers.adamw(parameters, config)
@@ -104,6 +102,13 @@ def train(base: Base, examples: Sequence[Example], config: TrainConfig, report: 
             report(metrics[-1])
 
         return Trained(adapters.low_rank(layers, config.alpha), tuple(metrics))
+
+
+def prepare(base: Base, examples: Sequence[Example]) -> None:
+    """Show the base every latent and condition that it will be asked about, while it has no adapters."""
+    for example in examples:
+        conditions = (example.condition, example.class_condition)
+        base.prepare(example.latent, [condition for condition in conditions if condition is not None])
 
 
 def backward(
