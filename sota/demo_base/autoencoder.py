@@ -47,9 +47,9 @@ def train(
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
     )
-    scheduler = checkpoint.warmup_cosine(optimizer, config.warmup, config.steps)
+    scheduler = checkpoint.warmup_hold_decay(optimizer, config.warmup, config.steps)
     average = copy.deepcopy(model).requires_grad_(False)
-    state = checkpoint.State(file, model=model, ema=average, optimizer=optimizer, lr=scheduler)
+    state = checkpoint.State(file, config.steps, model=model, ema=average, optimizer=optimizer, lr=scheduler)
 
     def advance(step: int) -> Tensor:
         generator = np.random.default_rng([config.seed, step])
@@ -63,7 +63,7 @@ def train(
         checkpoint.update_average(average, model, min(config.ema, (1 + step) / (10 + step)))
         return loss.detach()
 
-    yield from checkpoint.run(state, config.steps, seconds, advance)
+    yield from checkpoint.run(state, seconds, advance)
 
 
 def random_crops(pictures: np.ndarray, config: AutoencoderConfig, generator: np.random.Generator) -> Tensor:
@@ -80,8 +80,8 @@ def random_crops(pictures: np.ndarray, config: AutoencoderConfig, generator: np.
 
 
 def other_colours(crop: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The crop with its channels exchanged and bent; black and white stay. The pictures have some thirty colours in
-    all, and an autoencoder that has seen no other gives a new character's hair the nearest of them."""
+    """The crop with its channels exchanged and bent; black and white stay. Skin, shirts
+    and backgrounds have some twenty colours in all, and an autoencoder knows no other than it was shown."""
     ramp = np.arange(256) / 255
     exponents = np.exp(generator.normal(0, 0.5, 3))
     tables = np.round(255 * ramp[:, None] ** exponents).astype(np.uint8)  # 256,3

@@ -10,42 +10,56 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR
 
 SAVE_SECONDS = 120
 REPORT_STEPS = 100
+FALL = 0.2  # share of the steps over which the rate falls
+
+
+class ProlongedTooLate(ValueError):
+    """The rate had begun to fall when other steps were asked for; the message says what to do."""
 
 
 class State:
-    """Named things with `state_dict`, and the number of steps done; kept in one file."""
+    """Named things with `state_dict`, kept in one file with the steps done and those planned.
 
-    def __init__(self, file: Path, **parts: Any):
-        self.file, self.parts, self.step = file, parts, 0
+    Raises ProlongedTooLate where the file's plan had come to its fall and `steps` is another.
+    """
+
+    def __init__(self, file: Path, steps: int, **parts: Any):
+        self.file, self.steps, self.parts, self.step = file, steps, parts, 0
         if file.exists():
             saved = torch.load(file, map_location="cpu", weights_only=True)
-            self.step = saved.pop("step")
+            self.step, planned = saved["step"], saved.get("steps", steps)
+            if self.step < steps != planned and self.step > (1 - FALL) * planned:
+                raise ProlongedTooLate(
+                    f"{file} is at step {self.step} of {planned}, where the rate falls to 0; it cannot go on to "
+                    f"{steps}. Ask for {planned} steps, or move the file away to begin anew."
+                )
             for name, part in parts.items():
                 part.load_state_dict(saved[name])
 
     def save(self) -> None:
         """Writes beside the file and moves into place."""
         partial = self.file.with_suffix(".partial")
-        torch.save({name: part.state_dict() for name, part in self.parts.items()} | {"step": self.step}, partial)
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        torch.save(parts | {"step": self.step, "steps": self.steps}, partial)
         partial.replace(self.file)
 
 
-def run(state: State, steps: int, seconds: float, advance: Callable[[int], Tensor]) -> Iterator[dict[str, float]]:
-    """Calls `advance(step)` until `steps` are done or the seconds are over; saves at intervals and at the end.
+def run(state: State, seconds: float, advance: Callable[[int], Tensor]) -> Iterator[dict[str, float]]:
+    """Calls `advance(step)` until the planned steps or the seconds are over; saves at intervals and at the end.
 
     Yields step, mean loss and seconds a step every REPORT_STEPS. Raises FloatingPointError, with the last good state on
     disk, when the loss is not finite.
     """
     began = saved = marked = time.monotonic()
     losses: list[Tensor] = []
-    while state.step < steps and time.monotonic() - began < seconds:
+    while state.step < state.steps and time.monotonic() - began < seconds:
         losses.append(advance(state.step))
         state.step += 1
-        if len(losses) == REPORT_STEPS or state.step == steps:
+        if len(losses) == REPORT_STEPS or state.step == state.steps:
             now, mean, count = time.monotonic(), _finite_mean(losses, state), len(losses)
             if now - saved > SAVE_SECONDS:
                 state.save()
@@ -63,20 +77,10 @@ def _finite_mean(losses: list[Tensor], state: State) -> float:
     return mean
 
 
-def warmup_cosine(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> SequentialLR:
-    """Linear warm-up, then a cosine to a hundredth of the rate."""
-    lowest = min(group["lr"] for group in optimizer.param_groups) * 0.01  # before LinearLR, which sets them at once
-    rise = LinearLR(optimizer, 0.01, 1.0, warmup)
-    fall = CosineAnnealingLR(optimizer, steps - warmup, lowest)
-    return SequentialLR(optimizer, [rise, fall], [warmup])
-
-
-def warmup_hold_decay(optimizer: torch.optim.Optimizer, warmup: int, steps: int, decay_share: float = 0.2) -> LambdaLR:
+def warmup_hold_decay(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> LambdaLR:
     """Linear warm-up, the full rate, and a linear fall to 0 over the last share of the steps (arXiv 2405.18392): unlike
     with a cosine, a run can be prolonged as long as its fall has not begun."""
-    return LambdaLR(
-        optimizer, lambda step: max(0.0, min((step + 1) / warmup, (steps - step) / (decay_share * steps), 1.0))
-    )
+    return LambdaLR(optimizer, lambda step: max(0.0, min((step + 1) / warmup, (steps - step) / (FALL * steps), 1.0)))
 
 
 @torch.no_grad()

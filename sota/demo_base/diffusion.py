@@ -64,7 +64,7 @@ def train(
     optimizers = make_optimizers(model, config)
     schedulers = [checkpoint.warmup_hold_decay(each, config.warmup, config.steps) for each in optimizers]
     state = checkpoint.State(
-        file, model=model, ema=average,
+        file, config.steps, model=model, ema=average,
         muon=optimizers[0], adam=optimizers[1], muon_rate=schedulers[0], adam_rate=schedulers[1],
     )  # fmt: skip
 
@@ -80,7 +80,7 @@ def train(
         checkpoint.update_average(average, model, min(config.ema, (1 + step) / (10 + step)))
         return loss.detach()
 
-    yield from checkpoint.run(state, config.steps, seconds, advance)
+    yield from checkpoint.run(state, seconds, advance)
 
 
 def make_optimizers(model: nn.Module, config: DiffusionConfig) -> tuple[torch.optim.Optimizer, ...]:

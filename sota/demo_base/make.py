@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..sample_character import draw as sample_character
-from . import autoencoder, checkpoint_file, comfy_parts, diffusion, drawing, people, text_encoder
+from . import autoencoder, checkpoint, checkpoint_file, comfy_parts, diffusion, drawing, people, text_encoder
 
 PICTURES, SEED = 16000, 0
 CHECK_PICTURES, CHECK_SEED = 200, 5  # of held-out people, for the autoencoder's figure
@@ -36,7 +36,10 @@ def main(arguments: list[str] | None = None) -> None:
     if options.comfyui is None:
         parser.error("no ComfyUI: set COMFYUI_PATH, or give --comfyui")
     comfy_parts.use_comfyui(options.comfyui, options.device == "cpu")
-    make(options)
+    try:
+        make(options)
+    except checkpoint.ProlongedTooLate as error:
+        parser.error(str(error))
 
 
 def make(options: argparse.Namespace) -> None:
@@ -50,7 +53,7 @@ def make(options: argparse.Namespace) -> None:
     picture_settings = diffusion.DiffusionConfig(steps=options.diffusion_steps)
     files = Files(
         options.folder,
-        data=digest([portraits, sample_character.PINNED, drawing.SIZE]),
+        data=digest_of_pictures(portraits),
         settings=digest_of_settings(settings),
         picture_settings=digest_of_settings(picture_settings),
     )
@@ -72,9 +75,9 @@ def make(options: argparse.Namespace) -> None:
     examples = encoded(files, pictures, [portrait.caption for portrait in portraits], trained)
     left = end - time.monotonic()
     _tell("picture model", diffusion.train(examples, picture_settings, files.diffusion, device, left, options.compile))
-    export(average, load_average(files.diffusion), options.out)
-    done, size = saved_steps(files.diffusion), options.out.stat().st_size / 1e6
-    _say(f"written after {done} of {picture_settings.steps} steps: {options.out} ({size:.1f} MB)")
+    steps = {"autoencoder_steps": saved_steps(files.autoencoder), "picture_model_steps": saved_steps(files.diffusion)}
+    export(average, load_average(files.diffusion), options.out, {"training_pictures": files.data} | steps)
+    _say(f"written: {options.out} ({options.out.stat().st_size / 1e6:.1f} MB), {steps}")
 
 
 def _ready_autoencoder(weights: dict[str, Tensor], device: torch.device) -> nn.Module:
@@ -123,8 +126,13 @@ def digest(values: list) -> str:
     return hashlib.sha256(repr(values).encode()).hexdigest()[:8]
 
 
+def digest_of_pictures(portraits: list[people.Portrait]) -> str:
+    """Tells sets of training pictures apart: people, looks, captions, and what draws them."""
+    return digest([portraits, sample_character.PINNED, drawing.SIZE])
+
+
 def digest_of_settings(settings: autoencoder.AutoencoderConfig | diffusion.DiffusionConfig) -> str:
-    """All settings but the number of steps, with which a training may be prolonged."""
+    """All settings but the number of steps: a training may be prolonged until its rate begins to fall."""
     return digest([dataclasses.replace(settings, steps=0)])
 
 
@@ -185,8 +193,10 @@ def saved_steps(file: Path) -> int:
     return torch.load(file, map_location="cpu", weights_only=True)["step"]
 
 
-def export(autoencoder_weights: dict[str, Tensor], picture_weights: dict[str, Tensor], file: Path) -> None:
-    """Writes both networks as float16 under an SD3 checkpoint's names."""
+def export(
+    autoencoder_weights: dict[str, Tensor], picture_weights: dict[str, Tensor], file: Path, origin: dict[str, str | int]
+) -> None:
+    """Writes both networks as float16 under an SD3 checkpoint's names; origin: how they came about, for the header."""
     scaling = {"vae_scale": torch.tensor(LATENT_SCALE), "vae_shift": torch.tensor(LATENT_SHIFT)}
     states = {
         checkpoint_file.AUTOENCODER: autoencoder_weights | scaling,
@@ -196,7 +206,8 @@ def export(autoencoder_weights: dict[str, Tensor], picture_weights: dict[str, Te
         prefix + name: weight.half().contiguous() for prefix, state in states.items() for name, weight in state.items()
     }
     partial = file.with_suffix(".partial")
-    save_file(weights, partial, {"title": "Isengard Demo Base", "license": "CC0-1.0"})
+    header = {"title": "Isengard Demo Base", "license": "CC0-1.0"} | {key: str(value) for key, value in origin.items()}
+    save_file(weights, partial, header)
     partial.replace(file)
 
 

@@ -20,6 +20,7 @@ from isengard.sota.demo_base import (
     comfy_parts,
     diffusion,
     drawing,
+    make,
     people,
     text_encoder,
 )
@@ -200,7 +201,10 @@ def test_a_texture_costs_more_than_a_shade():
 def test_the_file_is_small_and_has_all_of_both_networks():
     assert checkpoint_file.WEIGHTS.stat().st_size < 40e6
     with safe_open(checkpoint_file.WEIGHTS, "pt") as file:
-        assert file.metadata()["license"] == "CC0-1.0"
+        metadata = file.metadata()
+    assert metadata["license"] == "CC0-1.0"
+    portraits = [people.training_portrait(make.SEED, index) for index in range(make.PICTURES)]
+    assert metadata["training_pictures"] == make.digest_of_pictures(portraits), "people.py draws other pictures now"
     shapes = shapes_in(checkpoint_file.WEIGHTS)
     assert shapes["model.diffusion_model.context_embedder.weight"] == (256, 4096)
     assert shapes["first_stage_model.taesd_decoder.1.weight"][1] == 16
@@ -265,10 +269,40 @@ def test_a_training_that_diverges_keeps_the_last_good_state(tmp_path, monkeypatc
     monkeypatch.setattr(checkpoint, "REPORT_STEPS", 1)
     monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0)
     model = torch.nn.Linear(1, 1)
-    state = checkpoint.State(tmp_path / "state.pt", model=model)
+    state = checkpoint.State(tmp_path / "state.pt", 5, model=model)
     with pytest.raises(FloatingPointError, match="before step 3"):
-        list(checkpoint.run(state, 5, float("inf"), lambda step: torch.tensor(float("nan") if step == 2 else 1.0)))
+        list(checkpoint.run(state, float("inf"), lambda step: torch.tensor(float("nan") if step == 2 else 1.0)))
     assert torch.load(state.file, weights_only=True)["step"] == 2
+
+
+def test_a_training_is_prolonged_before_its_rate_falls_and_refused_afterwards(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "REPORT_STEPS", 10)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0)
+    model = torch.nn.Linear(1, 1)
+
+    def training(steps: int, made: list[float]):
+        """Notes the rate of every step it makes."""
+        optimizer = torch.optim.SGD(model.parameters(), 1.0)
+        schedule = checkpoint.warmup_hold_decay(optimizer, 2, steps)
+        state = checkpoint.State(tmp_path / "state.pt", steps, model=model, optimizer=optimizer, schedule=schedule)
+
+        def advance(step: int) -> torch.Tensor:
+            made.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+            return torch.tensor(1.0)
+
+        return checkpoint.run(state, float("inf"), advance)
+
+    first, rest, nothing = [], [], []
+    assert next(training(20, first))["step"] == 10
+    assert first == [0.5] + [1.0] * 9
+    list(training(40, rest))
+    assert rest == pytest.approx([1.0] * 23 + [step / 8 for step in range(7, 0, -1)])
+    with pytest.raises(checkpoint.ProlongedTooLate, match="at step 40 of 40.*cannot go on to 50.*Ask for 40"):
+        training(50, nothing)
+    list(training(40, nothing))
+    assert nothing == []
 
 
 def rates(schedule_of, steps: int) -> list[float]:
@@ -282,12 +316,7 @@ def rates(schedule_of, steps: int) -> list[float]:
     return seen
 
 
-def test_the_schedules_rise_and_fall_as_they_say():
-    cosine = rates(lambda optimizer: checkpoint.warmup_cosine(optimizer, 10, 110), 111)
-    assert cosine[0] == pytest.approx(0.01)
-    assert cosine[10] == pytest.approx(1)
-    assert cosine[60] == pytest.approx(0.505)
-    assert cosine[110] == pytest.approx(0.01)
+def test_the_schedule_rises_and_falls_as_it_says():
     held = rates(lambda optimizer: checkpoint.warmup_hold_decay(optimizer, 10, 100), 101)
     assert held[0] == pytest.approx(0.1)
     assert held[9] == held[50] == held[80] == pytest.approx(1)
@@ -297,9 +326,9 @@ def test_the_schedules_rise_and_fall_as_they_say():
 
 @pytest.mark.comfyui
 def test_the_base_is_made_in_two_goes(tmp_path):
-    make(tmp_path, seconds=0)
+    make_base(tmp_path, seconds=0)
     assert not (tmp_path / "base.safetensors").exists()
-    make(tmp_path, seconds=1000)
+    make_base(tmp_path, seconds=1000)
     assert shapes_in(tmp_path / "base.safetensors") == shapes_in(checkpoint_file.WEIGHTS)
 
 
@@ -307,7 +336,7 @@ def shapes_in(file) -> dict[str, tuple[int, ...]]:
     return {name: tuple(weight.shape) for name, weight in load_file(file).items()}
 
 
-def make(folder, seconds: float) -> None:
+def make_base(folder, seconds: float) -> None:
     comfyui = of_this_process()
     command = [
         comfyui.python, "-m", "sota.demo_base.make", "--comfyui", str(comfyui.path), "--device", "cpu",
