@@ -16,7 +16,8 @@ where score(R) is the mean cosine of R[p] to R[q], q != p. 0 is the base model, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,11 +28,13 @@ FEWEST_PROMPTS = 3  # with two, half of all resamples hold one prompt only, and 
 
 @dataclass(frozen=True)
 class Likeness:
-    """A likeness and its 95 % interval; 0: as the base model, 1: as real pictures of the character."""
+    """A likeness and its 95 % interval; 0: as the base model, 1: as real pictures of the character. draws: what the
+    resamples gave, for `mean`."""
 
     value: float
     low: float
     high: float
+    draws: np.ndarray = field(repr=False, compare=False, default_factory=lambda: np.empty(0))
 
 
 def likeness(generated: np.ndarray, base: np.ndarray, real: np.ndarray, seed: int = 0) -> Likeness:
@@ -55,8 +58,19 @@ def likeness(generated: np.ndarray, base: np.ndarray, real: np.ndarray, seed: in
             "model already know the character, or are the arguments swapped?"
         )
     resampled = _placed(similarities, *_draws(prompts, seeds, np.random.default_rng(seed)))
-    low, high = np.nanpercentile(resampled, INTERVAL)
-    return Likeness(float(value), float(low), float(high))
+    draws = resampled[np.isfinite(resampled)]
+    low, high = np.percentile(draws, INTERVAL)
+    return Likeness(float(value), float(low), float(high), draws)
+
+
+def mean(likenesses: Sequence[Likeness], seed: int = 0) -> Likeness:
+    """The mean over characters. Its interval resamples them too, and of each a draw of `likeness`."""
+    generator = np.random.default_rng(seed)
+    who = generator.integers(len(likenesses), size=(RESAMPLES, len(likenesses)))
+    drawn = np.stack([generator.choice(each.draws, size=RESAMPLES) for each in likenesses], axis=1)  # RESAMPLES,N
+    draws = np.take_along_axis(drawn, who, axis=1).mean(1)
+    low, high = np.percentile(draws, INTERVAL)
+    return Likeness(float(np.mean([each.value for each in likenesses])), float(low), float(high), draws)
 
 
 def diversity(generated: np.ndarray, real: np.ndarray) -> float:
@@ -71,10 +85,15 @@ def diversity(generated: np.ndarray, real: np.ndarray) -> float:
 
 
 def bleed(with_lora: np.ndarray, without: np.ndarray) -> float:
-    """How much a LoRA changes pictures whose prompts lack the trigger; both P,S,D, the same prompts and seeds.
+    """How much a LoRA changes pictures whose prompts lack the trigger: the mean of `changes`."""
+    return float(changes(with_lora, without).mean())
+
+
+def changes(with_lora: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """How much a LoRA changes the pictures of each prompt, P; both P,S,D, the same prompts and seeds.
 
     The mean cosine distance of a picture with the LoRA to the one without, divided by the mean distance of two seeds of
-    the base for one prompt. 0: no change; 1: as if another seed had been drawn. Whether the change is towards the
+    the base, over all prompts. 0: no change; 1: as if another seed had been drawn. Whether the change is towards the
     character is `likeness` of the same pictures. Raises ValueError on wrong shapes or fewer than two seeds.
     """
     _require_grid(with_lora, without)
@@ -83,8 +102,8 @@ def bleed(with_lora: np.ndarray, without: np.ndarray) -> float:
         raise ValueError(f"Bleed is measured against the difference of two seeds; got {seeds} seed per prompt.")
     cosines = without @ without.swapaxes(1, 2)  # P,S,S
     between_seeds = 1 - cosines[:, ~np.eye(seeds, dtype=bool)].mean()
-    changed = 1 - np.einsum("psd,psd->ps", with_lora, without).mean()
-    return float(changed / between_seeds)
+    changed = 1 - np.einsum("psd,psd->ps", with_lora, without).mean(1)
+    return changed / between_seeds
 
 
 def _to_other_looks(pictures: np.ndarray, real: np.ndarray) -> np.ndarray:

@@ -13,15 +13,15 @@ import numpy as np
 from PIL import Image
 
 from isengard.sota.demo_base import drawing, people
+from isengard.tests.benchmarks import prompts
 from isengard.tests.graph import node
 from isengard.workflows.client import Client, Event, Finished
 
-TRIGGER, NOUN = "mira", "person"  # no name that the base was trained on: people.made_up_name never gives it
-TRAINING_PICTURES, PROMPTS, BARE_PROMPTS, SEEDS = 14, 12, 6, 2
+SEEDS = 2
 RANK, BATCH = 16, 4
 PRIOR_LOSS_WEIGHT = 1.0
-SAMPLER = {"steps": 20, "cfg": 2.5, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
-_LOOKS_SEED = 7
+TARGETS = "text"
+SAMPLER = {"steps": 20, "cfg": 1.5, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
 
 
 @dataclass(frozen=True)
@@ -34,48 +34,12 @@ class Trained:
     seconds: float
 
 
-def looks() -> tuple[list[people.Look], list[people.Look]]:
-    """The looks of the training pictures and those of the prompts, which combine words as no training caption does.
-
-    Neither the background with the direction nor the shirt with the background of a prompt is in a training caption;
-    half of the prompts face each way.
-    """
-    generator = np.random.default_rng(_LOOKS_SEED)
-    training = [people.random_look(generator) for _ in range(TRAINING_PICTURES)]
-    taken = {pair for look in training for pair in _pairs(look)}
-    prompted: list[people.Look] = []
-    while len(prompted) < PROMPTS:
-        look = people.random_look(generator)
-        if look.facing == ("left", "right")[len(prompted) % 2] and not taken & _pairs(look):
-            prompted.append(look)
-            taken.add((look.clothing, look.background))  # no two prompts alike
-    return training, prompted
-
-
-def _pairs(look: people.Look) -> set[tuple[str, str]]:
-    return {(look.background, look.facing), (look.clothing, look.background)}
-
-
-def prompts() -> list[str]:
-    return [people.caption(f"{TRIGGER} {NOUN}", look) for look in looks()[1]]
-
-
-def bare_prompts() -> list[str]:
-    """The first prompts without the trigger word: other people."""
-    return [people.caption(NOUN, look) for look in looks()[1][:BARE_PROMPTS]]
-
-
-def real_pictures(identity: people.Identity) -> np.ndarray:
-    """The character as each prompt asks for it, tilted and sized at random as in training: P,H,W,3 uint8."""
-    return np.stack([drawing.pixels(identity, look) for look in looks()[1]])
-
-
 def write_dataset(folder: Path, identity: people.Identity) -> None:
     """Pictures and captions to train on."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, look in enumerate(looks()[0], start=1):
+    for number, look in enumerate(prompts.looks()[0], start=1):
         Image.fromarray(drawing.pixels(identity, look)).save(folder / f"{number:02}.png")
-        caption = people.caption(f"{TRIGGER} {NOUN}", look)
+        caption = people.caption(f"{prompts.TRIGGER} {prompts.NOUN}", look)
         (folder / f"{number:02}.txt").write_text(caption, encoding="utf-8")
 
 
@@ -89,8 +53,9 @@ def training_graph(folder: str, steps: int, learning_rate: float, seed: int) -> 
         "dataset": node("IsengardLoadDataset", "dataset", folder=folder, default_caption=""),
         "config": node(
             "IsengardTrainConfig", "config", alpha=float(RANK), batch_size=BATCH, resolution=drawing.SIZE,
-            targets="attention_mlp", timestep_sampling="shifted", lr_schedule="cosine", warmup_steps=0,
-            weight_decay=0.01, max_grad_norm=1.0, prior_loss_weight=PRIOR_LOSS_WEIGHT, trigger=TRIGGER, class_noun="",
+            targets=TARGETS, timestep_sampling="shifted", lr_schedule="cosine", warmup_steps=0,
+            weight_decay=0.01, max_grad_norm=1.0, prior_loss_weight=PRIOR_LOSS_WEIGHT, trigger=prompts.TRIGGER,
+            class_noun="",
         ),
         "train": node(
             "IsengardTrainLora", "train", model=["base", 0], clip=["base", 1], vae=["base", 2],
@@ -163,9 +128,9 @@ def object_info(url: str) -> dict:
 
 def trained(url: str, training: dict, model: list) -> Trained:
     """Train, then sample the prompts with and without the trigger. training: empty for the base itself."""
-    graph = (
-        (training or base_graph()) | sampling_graph(model, prompts(), "p") | sampling_graph(model, bare_prompts(), "b")
-    )
+    bare = [text for _, text in prompts.without_trigger()]
+    sampling = sampling_graph(model, prompts.with_trigger(), "p") | sampling_graph(model, bare, "b")
+    graph = (training or base_graph()) | sampling
     clock = _Clock({"train", "encoded"})  # our train node encodes too; core has a node for it
     return asyncio.run(_trained(url, graph, clock))
 
@@ -174,8 +139,8 @@ async def _trained(url: str, graph: dict, clock: _Clock) -> Trained:
     async with Client(url) as client:
         finished = await client.run(graph, clock)
         return Trained(
-            pictures=await pictures(client, finished, "p", PROMPTS),
-            bare=await pictures(client, finished, "b", BARE_PROMPTS),
+            pictures=await pictures(client, finished, "p", len(prompts.with_trigger())),
+            bare=await pictures(client, finished, "b", len(prompts.without_trigger())),
             seconds=clock.seconds,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isengard.tests.benchmarks.likeness import bleed, diversity, likeness
+from isengard.tests.benchmarks.likeness import bleed, changes, diversity, likeness, mean
 
 NUMBERS = 32
 
@@ -154,3 +154,22 @@ def test_bleed_grows_with_the_change(base):
 def test_wrong_pictures_are_refused(base, real, wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong(pictures(8, 3, share=0.6, seed=3), base, real)
+
+
+def test_bleed_is_the_mean_of_what_each_prompt_changes(base):
+    changed = base.copy()
+    changed[:2] = pictures(8, 3, share=1.0, seed=5)[:2]
+    each = changes(changed, base)
+    assert each[:2].min() > 0.3
+    assert each[2:] == pytest.approx(np.zeros(6), abs=1e-6)
+    assert bleed(changed, base) == pytest.approx(each.mean())
+
+
+def test_the_mean_over_characters_is_unsure_of_the_characters_too(base, real):
+    some = [likeness(pictures(8, 3, share=share, seed=7), base, real) for share in (0.4, 0.6, 0.8)]
+    together = mean(some)
+    assert together.value == pytest.approx(np.mean([each.value for each in some]))
+    assert together.low < min(each.low for each in some[1:]) < together.value < together.high
+    alike = mean([some[1]] * 3)
+    assert together.high - together.low > 2 * (alike.high - alike.low)
+    assert mean(some) == together
