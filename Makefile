@@ -1,6 +1,8 @@
+# make help    prints these lines
 # make demo    trains a LoRA of the sample character in a real ComfyUI and shows where its pictures are
 # make test    lint, unit tests, then the tests that boot ComfyUI and a browser
-# make serve   a ComfyUI with this checkout in it, to try things in by hand
+# make serve   a ComfyUI with this checkout in it, to try things in by hand; at its end all that it kept is removed
+# make clean   removes .venv and .cache; what was made, in build and out, stays
 # make check   lint and unit tests alone: seconds
 # make demo-base        makes the demo base anew in build/demo_base: hours on a CPU; stop it, and it goes on
 # make bench-likeness   how well LoRAs learn characters, against ComfyUI's own trainer
@@ -11,7 +13,10 @@ PYTHON ?= python3
 PY := .venv/bin/python
 READY := .venv/ready
 
-.PHONY: demo test check lint unit integration validate serve demo-base bench-likeness clean
+.PHONY: help demo test check lint unit integration validate serve demo-base bench-likeness clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile
 
 demo: $(READY)
 	$(PY) workflows/run.py workflows/api/quickstart.json --out build/demo
@@ -51,4 +56,4 @@ $(READY): requirements.txt tests/requirements.txt tests/requirements-torch.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .cache build out
+	rm -rf .venv .cache

@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from isengard.sota.demo_base import checkpoint_file, make
+from isengard.sota.demo_base import checkpoint_file, drawing, make, people
 from isengard.tests import graph
 from isengard.tests.benchmarks import bench_likeness
+from isengard.workflows import settings
 
 pytestmark = pytest.mark.comfyui
 
@@ -32,12 +33,40 @@ def test_it_is_what_the_stock_loader_makes_of_the_same_weights(comfyui, as_check
     np.testing.assert_array_equal(*pictures)
 
 
-def test_the_first_template_runs_as_it_is(comfyui):
-    """Open it, press Run: nothing to choose. Made small here."""
-    prompt = graph.job("quickstart", save__name="quickstart")
-    finished = graph.run(comfyui, prompt)
-    assert graph.picture(comfyui, finished, "sheet", prompt).std() > 1
+def test_the_first_template_draws_what_its_prompts_ask_for(comfyui):
+    """Press Run: nothing to choose. As it is shipped, but for the length of the training."""
+    prompt = settings.load(graph.API / "quickstart.json")
+    titles = {node["_meta"]["title"]: node["inputs"] for node in prompt.values()}
+    titles["train"]["steps"] = 5
+    titles["save"]["name"] = "quickstart"
+    sheet = graph.picture(comfyui, graph.run(comfyui, prompt), "sheet", prompt)
+    rows = titles["sheet"]["prompts"].splitlines()
+    asked = {word for row in rows for word in people.BACKGROUND if f"{word} background" in row}
+    cells = 2 * titles["sheet"]["seeds"]
+    for word in asked - {"white"}:  # as the sheet itself
+        colour = np.array([*bytes.fromhex(people.BACKGROUND[word][1:])])
+        shown = (np.abs(sheet.astype(int) - colour).max(2) < 12).sum() / (cells * drawing.SIZE**2)
+        assert 0.25 < shown < 0.9, (word, shown)
+    assert len(asked) == len(rows)
     assert (comfyui.base / "models" / "loras" / "quickstart.safetensors").is_file()
+
+
+def test_a_newer_comfyui_loads_the_same_once_more(comfy_model):
+    """For training on a card whose memory it pages, or for another card."""
+    from comfy.model_patcher import ModelPatcher
+
+    from isengard.nodes.models.nodes import DemoBase
+
+    model, clip, vae = DemoBase.execute().args
+    if not hasattr(ModelPatcher, "get_non_dynamic_delegate"):
+        pytest.skip("0.3.75 has no such thing")
+    for patcher in (model, clip.patcher, vae.patcher):
+        load, arguments = patcher.cached_patcher_init
+        again = load(*arguments, disable_dynamic=True)
+        assert again is not patcher
+        expected, got = patcher.model.state_dict(), again.model.state_dict()
+        assert expected.keys() == got.keys()
+        assert all(torch.equal(weight, got[name]) for name, weight in expected.items())
 
 
 def test_the_autoencoder_gives_pictures_back(comfyui):

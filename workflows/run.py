@@ -4,8 +4,10 @@
     python workflows/run.py workflows/api/train_character.json --server http://127.0.0.1:8188 \\
         --upload ~/pictures/hero --set dataset.folder=hero --set train.steps=1500 --set save.name=hero
 
-Without --server it boots the ComfyUI that the tests use, for this run alone. Ends with 0; 1 where ComfyUI rejected the
-prompt, a node failed or somebody interrupted it; 2 for wrong arguments; 3 where no server answers; 130 after Ctrl-C.
+Without --server it boots the ComfyUI that the tests use, for this run alone; it has the demo base, and checkpoints of
+random weights that draw nothing. A text of several lines, as sheet.prompts takes, is $'one\\ntwo' in bash. Ends with 0;
+1 where ComfyUI rejected the prompt, a node failed or somebody interrupted it; 2 for wrong arguments; 3 where no server
+answers; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -87,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
         "--base",
         metavar="FOLDER",
         type=Path,
-        help="without --server: where the booted ComfyUI keeps its models and pictures from run to run; else they "
-        "are removed when the run ends",
+        help="without --server: a folder of its own in which the booted ComfyUI keeps models and pictures from run to "
+        "run; else they are removed when the run ends",
     )
     parser.add_argument(
         "--set",
@@ -129,6 +131,8 @@ def _run(options: argparse.Namespace, results: Results) -> None:
         options.out.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
     except OSError as error:
         raise settings.SettingError(f"--out {options.out} cannot be made: {error.strerror}.") from error
+    if not options.server and any(node["class_type"] == "CheckpointLoaderSimple" for node in prompt.values()):
+        _say("Without --server there are only checkpoints of random weights, which draw nothing.")
     with _server(options, results) as url:
         try:
             asyncio.run(_run_on(url, prompt, options, results))

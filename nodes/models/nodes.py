@@ -29,18 +29,22 @@ class DemoBase(io.ComfyNode):
 
     @classmethod
     def execute(cls):
-        model, clip, vae, _ = comfy.sd.load_state_dict_guess_config(
-            checkpoint_file.state_dict(), embedding_directory=folder_paths.get_folder_paths("embeddings")
-        )
+        model, clip, vae = _loaded(checkpoint_file.state_dict())
         if hasattr(model, "cached_patcher_init"):  # how a newer ComfyUI loads a second copy, for another GPU say
             for patcher, part in ((model, "model"), (clip.patcher, "clip"), (vae.patcher, "vae")):
                 patcher.cached_patcher_init = (_reload, (part,))
         return io.NodeOutput(model, clip, vae)
 
 
+def _loaded(weights: dict, **options) -> tuple:
+    """MODEL, CLIP and VAE, as the stock loader makes them of a checkpoint's weights."""
+    embeddings = folder_paths.get_folder_paths("embeddings")
+    return comfy.sd.load_state_dict_guess_config(weights, embedding_directory=embeddings, **options)[:3]
+
+
 def _reload(part: str, disable_dynamic: bool = False):
     """The ModelPatcher of "model", "clip" or "vae", loaded once more."""
-    model, clip, vae, _ = comfy.sd.load_state_dict_guess_config(
+    model, clip, vae = _loaded(
         checkpoint_file.state_dict(with_text_encoder=part == "clip"),
         output_model=part == "model",
         output_clip=part == "clip",
