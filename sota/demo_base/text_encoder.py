@@ -76,7 +76,7 @@ def _token_codes() -> np.ndarray:
 
 
 def _position_codes() -> np.ndarray:
-    """Cosines and sines in the first HEAD channels. The product of two positions' codes is 0 unless they are equal."""
+    """Cosines and sines in the first HEAD channels. Two positions' codes are at right angles; 64 apart, opposed."""
     angles = np.arange(POSITIONS)[:, None] * _frequencies()
     codes = np.zeros((POSITIONS, WIDTH))
     codes[:, :HEAD] = POSITION_SIZE * np.concatenate([_steady(np.cos(angles)), _steady(np.sin(angles))], axis=1)
