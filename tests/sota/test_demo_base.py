@@ -87,7 +87,9 @@ def test_a_dye_is_never_near_teal_and_never_makes_a_held_out_person():
 
 def test_no_caption_names_a_dyed_persons_hair_colour():
     portraits = [people.training_portrait(0, index) for index in range(2000)]
-    assert not [each.caption for each in portraits if each.dye and " hair," in each.caption]
+    colours = {f"{word} hair" for word in people.HAIR}
+    assert not [each.caption for each in portraits if each.dye and colours & {*each.caption.split(", ")}]
+    assert [each.caption for each in portraits if not each.dye and colours & {*each.caption.split(", ")}]
 
 
 def test_a_dye_is_drawn_in_the_place_of_the_hair_colour():
