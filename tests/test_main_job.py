@@ -176,7 +176,7 @@ def test_an_sd15_model_trains_too_and_its_file_loads(comfyui):
 
 def test_an_interrupt_ends_within_one_step_and_leaves_everything_as_it_was(comfyui):
     """The base that was interrupted in training is the one that samples afterwards: ComfyUI keeps it loaded."""
-    prompt = graph.job("sample_character", checkpoint__ckpt_name="sd15.safetensors", lora__strength_model=0.0)
+    prompt = graph.job("compare_lora", checkpoint__ckpt_name="sd15.safetensors", lora__strength_model=0.0)
     (lora,) = [node for node in prompt.values() if node["_meta"]["title"] == "lora"]
     lora["inputs"]["lora_name"] = train_any(comfyui)
 

@@ -18,6 +18,7 @@ WORKFLOWS = ROOT / "workflows"
 TEMPLATES = sorted(file.stem for file in WORKFLOWS.glob("*.json"))
 NODES = sorted(file.stem for file in (ROOT / "web" / "docs").glob("*.md"))
 QUICK = {
+    "checkpoint__ckpt_name": "sd3.safetensors",
     "config__batch_size": 1,
     "config__resolution": 64,
     "sheet__prompts": "mira woman",
