@@ -99,9 +99,7 @@ def test_strength_zero_is_the_base_bit_for_bit(comfyui, trained):
 def test_the_trained_model_draws_what_the_file_draws(comfyui, trained):
     """The MODEL that Train puts out, against the saved file through the stock loader; cells cut from both sheets."""
     prompt, _, finished = trained
-    again = graph.job(
-        "compare_lora", lora__lora_name="main job.safetensors", lora__strength_model=1.0, sheet__seeds=2
-    )
+    again = graph.job("compare_lora", lora__lora_name="main job.safetensors", lora__strength_model=1.0, sheet__seeds=2)
     second = graph.run(comfyui, again)
     first_sheet = graph.picture(comfyui, finished, "sheet", prompt)
     second_sheet = graph.picture(comfyui, second, "sheet", again)
