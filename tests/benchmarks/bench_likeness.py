@@ -59,7 +59,7 @@ def bench(options: argparse.Namespace, tell: Callable[[str], None] = print) -> d
             sheet(identity, base, trained)
             for name, each in trained.items():
                 rows[name].append(figures.measure(each, base, identity))
-                tell(figures.line(f"{likeness_job.slug(identity)} {name if name != OURS else ''}", rows[name][-1]))
+                tell(figures.line(likeness_job.slug(identity) if name == OURS else f"  {name}", rows[name][-1]))
         found |= figures.summary(rows[OURS], figures.adherence(base.pictures))
         if options.core:
             found |= figures.beside_core(rows[OURS], rows[CORE_STEPS], rows[CORE_SECONDS])
