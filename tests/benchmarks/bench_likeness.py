@@ -50,10 +50,10 @@ def bench(options: argparse.Namespace, tell: Callable[[str], None] = print) -> d
     with Server(checkpoints=()) as server:
         base = likeness_job.trained(server.url, {}, ["base", 0])
         found = {"comfyui": server.comfyui.version}
+        tell(figures.HEADER)
         if options.core:
             found |= core_rates(server, base, options.steps, options.core_learning_rates, tell)
         rows: dict[str, list[figures.Measured]] = {OURS: [], CORE_STEPS: [], CORE_SECONDS: []}
-        tell(figures.HEADER)
         for identity in identities:
             trained = train_all(server, identity, options.steps, options.learning_rate, found.get("core_learning_rate"))
             sheet(identity, base, trained)
