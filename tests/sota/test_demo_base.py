@@ -20,6 +20,7 @@ from isengard.sota.demo_base import (
     comfy_parts,
     diffusion,
     drawing,
+    make,
     people,
     text_encoder,
 )
@@ -204,6 +205,8 @@ def test_the_file_is_small_and_has_all_of_both_networks():
     with safe_open(checkpoint_file.WEIGHTS, "pt") as file:
         metadata = file.metadata()
     assert metadata["license"] == "CC0-1.0"
+    portraits = [people.training_portrait(make.SEED, index) for index in range(make.PICTURES)]
+    assert metadata["training_pictures"] == make.digest_of_pictures(portraits), "people.py draws other pictures now"
     shapes = shapes_in(checkpoint_file.WEIGHTS)
     assert shapes["model.diffusion_model.context_embedder.weight"] == (256, 4096)
     assert shapes["first_stage_model.taesd_decoder.1.weight"][1] == 16
