@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from isengard.trainers.loop import Example
@@ -60,7 +61,7 @@ class TinyBase:
         return positions
 
     def prepare(self, latent: Tensor, conditions) -> None:
-        pass
+        assert not any(isinstance(module, LoraLayer) for module in self.network.modules()), "adapters are on already"
 
     def predict(self, x: Tensor, sigma: Tensor, conditions) -> Tensor:
         return self.network(x, sigma, torch.stack(list(conditions)))
