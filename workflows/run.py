@@ -132,7 +132,10 @@ def _run(options: argparse.Namespace, results: Results) -> None:
     except OSError as error:
         raise settings.SettingError(f"--out {options.out} cannot be made: {error.strerror}.") from error
     if not options.server and any(node["class_type"] == "CheckpointLoaderSimple" for node in prompt.values()):
-        _say("Without --server there are only checkpoints of random weights, which draw nothing. Give --server, or run quickstart.json.")
+        _say(
+            "Without --server there are only checkpoints of random weights, which draw nothing. Give --server, or run "
+            "quickstart.json."
+        )
     with _server(options, results) as url:
         try:
             asyncio.run(_run_on(url, prompt, options, results))
