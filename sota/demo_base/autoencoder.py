@@ -1,7 +1,8 @@
 """Trains the autoencoder: ComfyUI's TAESD shape with 16 latent channels, 8 pixels a latent pixel.
 
 Loss: L1 + L2 of pixels and L1 of the differences of neighbours, for sharp lines and flat areas. Latents are held to
-mean 0 and deviation 1 per channel and decoded with noise added, since what a sampler makes is never exact.
+mean 0 and deviation 1 per channel and decoded with noise added, since what a sampler makes is never exact. Crops are
+turned and recoloured, for lines and colours that no training picture has.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ LATENT_CHANNELS = 16
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """steps: optimizer steps, of `batch` crops of `crop` x `crop` pixels; noise: the largest deviation added to
-    latents, which have deviation 1; each crop draws its own, from 0."""
+    """steps: optimizer steps, of `batch` crops of `crop` x `crop` pixels; turned: share of the crops that do not stand
+    upright; noise: the largest deviation added to latents, which have deviation 1; each crop draws its own, from 0."""
 
     steps: int = 10000
     batch: int = 12
     crop: int = 64
     learning_rate: float = 2e-3
     warmup: int = 200
+    turned: float = 0.4
     noise: float = 0.5
+    square_weight: float = 4.0
+    edge_weight: float = 1.5
     latent_weight: float = 0.02
     ema: float = 0.998
     seed: int = 1
@@ -67,13 +71,14 @@ def train(
 
 
 def random_crops(pictures: np.ndarray, config: AutoencoderConfig, generator: np.random.Generator) -> Tensor:
-    """B,3,crop,crop float32 in 0..1; half of them mirrored, half of them in other colours."""
+    """B,3,crop,crop float32 in 0..1; half of them mirrored, half of them in other colours, some of them turned."""
     size = pictures.shape[1] - config.crop + 1
     crops = []
     for _ in range(config.batch):
         picture, top, left = generator.integers((len(pictures), size, size))
         crop = pictures[picture, top : top + config.crop, left : left + config.crop]
-        crops.append(crop[:, ::-1] if generator.random() < 0.5 else crop)
+        mirrored = crop[:, ::-1] if generator.random() < 0.5 else crop
+        crops.append(np.rot90(mirrored, generator.integers(1, 4) if generator.random() < config.turned else 0))
     recoloured = [other_colours(crop, generator) if generator.random() < 0.5 else crop for crop in crops]
     batch = torch.from_numpy(np.stack(recoloured)).permute(0, 3, 1, 2)  # B,H,W,C -> B,C,H,W
     return batch.float().div(255).contiguous(memory_format=torch.channels_last)
@@ -94,13 +99,13 @@ def training_loss(model: nn.Module, crops: Tensor, config: AutoencoderConfig, ge
         noisy = latents + latent_noise(latents, config.noise, generator)
         features = model.taesd_decoder[:-1](noisy.contiguous(memory_format=torch.channels_last))
     error = model.taesd_decoder[-1](features.float()) - crops  # float32: bfloat16 has too few steps for flat areas
-    return pixel_loss(error) + config.latent_weight * off_standard(latents.float())
+    return pixel_loss(error, config) + config.latent_weight * off_standard(latents.float())
 
 
-def pixel_loss(error: Tensor) -> Tensor:
-    """L1 + L2 of the error B,C,H,W, and L1 of how it differs from pixel to pixel: a scalar."""
-    across, down = error.diff(dim=3), error.diff(dim=2)
-    return error.abs().mean() + error.square().mean() + across.abs().mean() + down.abs().mean()
+def pixel_loss(error: Tensor, config: AutoencoderConfig) -> Tensor:
+    """L1 + L2 of the error B,C,H,W, and L1 of how it differs from pixel to pixel, weighted: a scalar."""
+    edges = error.diff(dim=3).abs().mean() + error.diff(dim=2).abs().mean()
+    return error.abs().mean() + config.square_weight * error.square().mean() + config.edge_weight * edges
 
 
 def latent_noise(latents: Tensor, most: float, generator: torch.Generator) -> Tensor:
