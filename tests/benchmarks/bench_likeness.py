@@ -201,7 +201,7 @@ def write(found: dict[str, float | str], file: Path) -> None:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--identities", type=int, choices=range(1, len(ORDER) + 1), default=8, metavar="N")
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--learning-rate", type=float, default=6e-3)
     parser.add_argument(
         "--no-core", dest="core", action="store_false", help="leave ComfyUI's own trainer out (likeness_ours.json)"
