@@ -68,13 +68,14 @@ def training_graph(folder: str, steps: int, learning_rate: float, seed: int) -> 
 def core_training_graph(info: dict, folder: str, steps: int, learning_rate: float, seed: int) -> dict:
     """ComfyUI's own trainer; the node "trained" has the MODEL as output 0.
 
-    It scales its LoRA by 1 / rank, where ours has alpha / rank, so it wants another learning rate. In float32 without
-    checkpointing it is the fastest on a CPU. info: the server's /object_info; what newer versions ask for beside these
+    It scales its LoRA by 1 / rank, where ours has alpha / rank, so it wants another learning rate. It computes in
+    bfloat16, its default: in float32 it ends with "Inference tensors cannot be saved for backward" on this base. Without
+    checkpointing it is faster. info: the server's /object_info; what newer versions ask for beside these
     settings stays at its default.
     """
     settings = defaults(info["TrainLoraNode"]) | {
         "model": ["base", 0], "latents": ["encoded", 0], "positive": ["encoded", 1], "batch_size": BATCH,
-        "steps": steps, "learning_rate": learning_rate, "rank": RANK, "seed": seed, "training_dtype": "fp32",
+        "steps": steps, "learning_rate": learning_rate, "rank": RANK, "seed": seed, "training_dtype": "bf16",
         "lora_dtype": "fp32", "gradient_checkpointing": False, "existing_lora": "[None]",
     }  # fmt: skip
     lora = info["TrainLoraNode"]["output_name"].index("lora")
