@@ -69,8 +69,8 @@ def core_training_graph(info: dict, folder: str, steps: int, learning_rate: floa
     """ComfyUI's own trainer; the node "trained" has the MODEL as output 0.
 
     It scales its LoRA by 1 / rank, where ours has alpha / rank, so it wants another learning rate. It computes in
-    bfloat16, its default: in float32 it ends with "Inference tensors cannot be saved for backward" on this base. Without
-    checkpointing it is faster. info: the server's /object_info; what newer versions ask for beside these
+    bfloat16, its default: in float32 it ends with "Inference tensors cannot be saved for backward" on this base.
+    Without checkpointing it is faster. info: the server's /object_info; what newer versions ask for beside these
     settings stays at its default.
     """
     settings = defaults(info["TrainLoraNode"]) | {
