@@ -25,8 +25,8 @@ LATENT_CHANNELS = 16
 @dataclass(frozen=True)
 class AutoencoderConfig:
     """steps: optimizer steps, of `batch` crops of `crop` x `crop` pixels; turned: share of the crops that do not stand
-    upright; noise: the largest deviation added to latents, which have deviation 1; each crop draws its own, from 0; square_weight, edge_weight: of L2 and of the
-    differences of neighbours in the loss, where L1 has 1."""
+    upright; noise: the largest deviation added to latents, which have deviation 1; each crop draws its own, from 0;
+    square_weight, edge_weight: of L2 and of the differences of neighbours in the loss, where L1 has 1."""
 
     steps: int = 10000
     batch: int = 12
