@@ -16,7 +16,8 @@ from isengard.tests.benchmarks.likeness_job import Trained
 @dataclass(frozen=True)
 class Measured:
     """The figures of one trained character; see likeness.py and probe.py. colours_right: of hair and skin; bleed: how
-    much pictures without the trigger change, by the kind of prompt; seconds: of encoding and training."""
+    much pictures without the trigger change, by the kind of prompt, where 1 is another seed; seconds: of encoding and
+    training."""
 
     likeness: likeness.Likeness
     colours_right: float
@@ -30,15 +31,15 @@ class Measured:
         return float(np.mean(list(self.bleed.values())))
 
 
-def measure(trained: Trained, base: Trained, identity: people.Identity) -> Measured:
-    """Of a character's pictures, beside what the base draws for the same prompts and seeds."""
+def measure(trained: Trained, base: Trained, spread: np.ndarray, identity: people.Identity) -> Measured:
+    """Of a character's pictures, beside what the base draws for the same prompts and seeds; spread: see `spread`."""
     generated, before, truth = _embedded(trained.pictures), _embedded(base.pictures), embed(_real(identity))
     return Measured(
         likeness=likeness.likeness(generated, before, truth),
         colours_right=colours_right(trained.pictures, identity),
         adherence=adherence(trained.pictures),
         diversity=likeness.diversity(generated, truth),
-        bleed=_bleed(_embedded(trained.bare), _embedded(base.bare)),
+        bleed=_bleed(_embedded(trained.bare), _embedded(base.bare), spread),
         seconds=trained.seconds,
     )
 
@@ -65,10 +66,22 @@ def colours_right(pictures: np.ndarray, identity: people.Identity) -> float:
     return float(np.mean(right))
 
 
-def _bleed(with_lora: np.ndarray, without: np.ndarray) -> dict[str, float]:
-    changed = likeness.changes(with_lora, without)
+def bare_prompts() -> list[str]:
+    return [text for _, text in prompts.without_trigger()]
+
+
+def spread(pictures: np.ndarray) -> np.ndarray:
+    """How much the base's pictures P,S,H,W,3 of `bare_prompts` differ between seeds, for each prompt: P."""
+    return likeness.between_seeds(_embedded(pictures))
+
+
+def _bleed(with_lora: np.ndarray, without: np.ndarray, spread: np.ndarray) -> dict[str, float]:
+    """Each kind of prompt has its own measure of another seed: the less a prompt says, the more seeds differ."""
+    changed = likeness.changed(with_lora, without)
     kinds = np.array([kind for kind, _ in prompts.without_trigger()])
-    return {str(kind): float(changed[kinds == kind].mean()) for kind in dict.fromkeys(kinds)}
+    return {
+        str(kind): float(changed[kinds == kind].sum() / spread[kinds == kind].sum()) for kind in dict.fromkeys(kinds)
+    }
 
 
 def _real(identity: people.Identity) -> list[np.ndarray]:
@@ -94,6 +107,7 @@ def summary(rows: Sequence[Measured], base_adherence: float) -> dict[str, float]
         "adherence_vs_base": float(np.mean([row.adherence for row in rows])) / base_adherence,
         "diversity_vs_real": float(np.mean([row.diversity for row in rows])),
         "bleed": float(np.mean([row.mean_bleed for row in rows])),
+        "bleed_worst": float(np.max([row.mean_bleed for row in rows])),
     } | {f"bleed_{kind}": float(np.mean([row.bleed[kind] for row in rows])) for kind in kinds}
 
 
@@ -101,19 +115,22 @@ def beside_core(
     ours: Sequence[Measured], core_steps: Sequence[Measured], core_seconds: Sequence[Measured]
 ) -> dict[str, float]:
     """How far ours is ahead of ComfyUI's own trainer over the same characters; all in the same order."""
+    return _beside("equal_steps", ours, core_steps) | _beside("equal_seconds", ours, core_seconds)
+
+
+def _beside(name: str, ours: Sequence[Measured], core: Sequence[Measured]) -> dict[str, float]:
+    lead = likeness.mean_lead([row.likeness for row in ours], [row.likeness for row in core])
     return {
-        "likeness_minus_core_equal_steps": _lead(ours, core_steps),
-        "likeness_minus_core_equal_seconds": _lead(ours, core_seconds),
-        "core_likeness_equal_steps": float(np.mean([row.likeness.value for row in core_steps])),
-        "core_likeness_equal_seconds": float(np.mean([row.likeness.value for row in core_seconds])),
-        "core_bleed_equal_steps": float(np.mean([row.mean_bleed for row in core_steps])),
-        "core_seconds_vs_ours_equal_steps": _seconds(core_steps) / _seconds(ours),
-        "core_seconds_vs_ours_equal_seconds": _seconds(core_seconds) / _seconds(ours),
+        f"likeness_minus_core_{name}": lead.value,
+        f"likeness_minus_core_{name}_low": lead.low,
+        f"likeness_minus_core_{name}_high": lead.high,
+        f"core_likeness_{name}": float(np.mean([row.likeness.value for row in core])),
+        f"core_colours_right_{name}": float(np.mean([row.colours_right for row in core])),
+        f"core_adherence_{name}": float(np.mean([row.adherence for row in core])),
+        f"core_diversity_{name}": float(np.mean([row.diversity for row in core])),
+        f"core_bleed_{name}": float(np.mean([row.mean_bleed for row in core])),
+        f"core_seconds_vs_ours_{name}": _seconds(core) / _seconds(ours),
     }
-
-
-def _lead(ours: Sequence[Measured], core: Sequence[Measured]) -> float:
-    return float(np.mean([one.likeness.value - other.likeness.value for one, other in zip(ours, core, strict=True)]))
 
 
 def _seconds(rows: Sequence[Measured]) -> float:

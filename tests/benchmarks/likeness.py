@@ -20,16 +20,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.stats
 
 RESAMPLES = 2000
-INTERVAL = (2.5, 97.5)  # percentiles
+OUTSIDE = 0.05  # share of the truth that an interval may miss
 FEWEST_PROMPTS = 3  # with two, half of all resamples hold one prompt only, and no pair
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """A likeness and its 95 % interval; 0: as the base model, 1: as real pictures of the character. draws: what the
-    resamples gave, for `mean`."""
+    """A likeness and its 95 % interval; 0: as the base model, 1: as real pictures of the character. draws: what each
+    resample gave, nan where it had no scale, for `mean`."""
 
     value: float
     low: float
@@ -42,7 +43,8 @@ def likeness(generated: np.ndarray, base: np.ndarray, real: np.ndarray, seed: in
 
     With prompts that lack the trigger it says how far the LoRA pulls everyone else towards the character: 0 is wanted.
     The interval is a hierarchical bootstrap's: prompts, then seeds of each, both with replacement and the same ones for
-    all three; `seed` decides the draws. A prompt drawn twice is never compared with itself.
+    all three; `seed` decides the draws, which are the same for every character. A prompt drawn twice is never compared
+    with itself.
 
     Raises ValueError on wrong shapes, vectors of another length than 1, fewer than 3 prompts, or base pictures as alike
     to the character as real ones.
@@ -57,20 +59,39 @@ def likeness(generated: np.ndarray, base: np.ndarray, real: np.ndarray, seed: in
             "The base pictures are as alike to the character as real ones, so likeness has no scale. Does the base "
             "model already know the character, or are the arguments swapped?"
         )
-    resampled = _placed(similarities, *_draws(prompts, seeds, np.random.default_rng(seed)))
-    draws = resampled[np.isfinite(resampled)]
-    low, high = np.percentile(draws, INTERVAL)
-    return Likeness(float(value), float(low), float(high), draws)
+    draws = _placed(similarities, *_draws(prompts, seeds, np.random.default_rng(seed)))
+    return Likeness(float(value), *_interval(draws, prompts), draws)
 
 
 def mean(likenesses: Sequence[Likeness], seed: int = 0) -> Likeness:
-    """The mean over characters. Its interval resamples them too, and of each a draw of `likeness`."""
-    generator = np.random.default_rng(seed)
-    who = generator.integers(len(likenesses), size=(RESAMPLES, len(likenesses)))
-    drawn = np.stack([generator.choice(each.draws, size=RESAMPLES) for each in likenesses], axis=1)  # RESAMPLES,N
-    draws = np.take_along_axis(drawn, who, axis=1).mean(1)
-    low, high = np.percentile(draws, INTERVAL)
-    return Likeness(float(np.mean([each.value for each in likenesses])), float(low), float(high), draws)
+    """The mean over characters. Its interval resamples them too; the prompts and seeds of a resample are the same for
+    all, as all were drawn with the same ones."""
+    return _mean([each.value for each in likenesses], np.stack([each.draws for each in likenesses], axis=1), seed)
+
+
+def mean_lead(ours: Sequence[Likeness], theirs: Sequence[Likeness], seed: int = 0) -> Likeness:
+    """The mean over characters of how far one likeness is above another, of the same characters in the same order."""
+    pairs = list(zip(ours, theirs, strict=True))
+    values = [one.value - other.value for one, other in pairs]
+    return _mean(values, np.stack([one.draws - other.draws for one, other in pairs], axis=1), seed)
+
+
+def _mean(values: Sequence[float], draws: np.ndarray, seed: int) -> Likeness:
+    """draws: RESAMPLES,N of N characters."""
+    who = np.random.default_rng(seed).integers(len(values), size=draws.shape)
+    resampled = np.take_along_axis(draws, who, axis=1).mean(1)  # nan where one is: a draw of too few prompts
+    return Likeness(float(np.mean(values)), *_interval(resampled, len(values)), resampled)
+
+
+def _interval(draws: np.ndarray, count: int) -> tuple[float, float]:
+    """The percentiles of a bootstrap over `count` independent things, moved outwards for small counts, where plain
+    ones are too narrow (expanded percentiles; Hesterberg, What Teachers Should Know About the Bootstrap, 2015)."""
+    spread = scipy.stats.norm.isf(OUTSIDE / 2)
+    if count > 1:
+        spread = np.sqrt(count / (count - 1)) * scipy.stats.t.isf(OUTSIDE / 2, count - 1)
+    tail = 100 * scipy.stats.norm.sf(spread)
+    low, high = np.nanpercentile(draws, (tail, 100 - tail))
+    return float(low), float(high)
 
 
 def diversity(generated: np.ndarray, real: np.ndarray) -> float:
@@ -84,26 +105,26 @@ def diversity(generated: np.ndarray, real: np.ndarray) -> float:
     return float(_distance_between_prompts(generated.mean(1)) / _distance_between_prompts(real))
 
 
-def bleed(with_lora: np.ndarray, without: np.ndarray) -> float:
-    """How much a LoRA changes pictures whose prompts lack the trigger: the mean of `changes`."""
-    return float(changes(with_lora, without).mean())
+def changed(with_lora: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """How much a LoRA changes the pictures of each prompt, P: the mean cosine distance of the picture with it to the
+    one without. Both P,S,D, the same prompts and seeds.
 
-
-def changes(with_lora: np.ndarray, without: np.ndarray) -> np.ndarray:
-    """How much a LoRA changes the pictures of each prompt, P; both P,S,D, the same prompts and seeds.
-
-    The mean cosine distance of a picture with the LoRA to the one without, divided by the mean distance of two seeds of
-    the base, over all prompts. 0: no change; 1: as if another seed had been drawn. Whether the change is towards the
-    character is `likeness` of the same pictures. Raises ValueError on wrong shapes or fewer than two seeds.
+    Over `between_seeds` of the same prompts it is the bleed: 0: no change; 1: as if another seed had been drawn.
+    Whether the change is towards the character is `likeness` of the same pictures. Raises ValueError on wrong shapes.
     """
     _require_grid(with_lora, without)
-    seeds = without.shape[1]
+    return 1 - np.einsum("psd,psd->ps", with_lora, without).mean(1)
+
+
+def between_seeds(pictures: np.ndarray) -> np.ndarray:
+    """How much the pictures P,S,D of each prompt differ, P: the mean cosine distance of two seeds. Raises ValueError on
+    wrong shapes or fewer than two seeds."""
+    _require_grid(pictures)
+    seeds = pictures.shape[1]
     if seeds < 2:
-        raise ValueError(f"Bleed is measured against the difference of two seeds; got {seeds} seed per prompt.")
-    cosines = without @ without.swapaxes(1, 2)  # P,S,S
-    between_seeds = 1 - cosines[:, ~np.eye(seeds, dtype=bool)].mean()
-    changed = 1 - np.einsum("psd,psd->ps", with_lora, without).mean(1)
-    return changed / between_seeds
+        raise ValueError(f"Two seeds or more are needed to see how much they differ; got {seeds} per prompt.")
+    cosines = pictures @ pictures.swapaxes(1, 2)  # P,S,S
+    return 1 - cosines[:, ~np.eye(seeds, dtype=bool)].mean(1)
 
 
 def _to_other_looks(pictures: np.ndarray, real: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from PIL import Image
 
 from isengard.sota.demo_base import drawing, people
 from isengard.tests.benchmarks import prompts
+from isengard.tests.comfyui.server import DIRECT
 from isengard.tests.graph import node
 from isengard.workflows.client import Client, Event, Finished
 
@@ -27,11 +29,12 @@ SAMPLER = {"steps": 20, "cfg": 1.5, "sampler_name": "euler", "scheduler": "norma
 @dataclass(frozen=True)
 class Trained:
     """What one training gave. pictures: P,S,H,W,3 uint8 of the prompts with the trigger, bare: of those without;
-    seconds: of encoding and training."""
+    seconds: of encoding and training; encoding: of the node that only encodes, which core has."""
 
     pictures: np.ndarray
     bare: np.ndarray
     seconds: float
+    encoding: float
 
 
 def write_dataset(folder: Path, identity: people.Identity) -> None:
@@ -99,11 +102,11 @@ def defaults(declared: dict) -> dict:
     return {name: row[1]["default"] for name, row in rows if len(row) > 1 and "default" in row[1]}
 
 
-def sampling_graph(model: list, texts: Sequence[str], prefix: str) -> dict:
-    """SEEDS pictures of every text, saved by the nodes "<prefix>0", "<prefix>1", …"""
+def sampling_graph(model: list, texts: Sequence[str], prefix: str, seeds: int = SEEDS) -> dict:
+    """`seeds` pictures of every text, saved by the nodes "<prefix>0", "<prefix>1", …"""
     graph = {
         f"{prefix}_negative": node("CLIPTextEncode", "negative", clip=["base", 1], text=""),
-        f"{prefix}_empty": node("EmptyLatentImage", "empty", width=drawing.SIZE, height=drawing.SIZE, batch_size=SEEDS),
+        f"{prefix}_empty": node("EmptyLatentImage", "empty", width=drawing.SIZE, height=drawing.SIZE, batch_size=seeds),
     }
     for number, text in enumerate(texts):
         here = f"{prefix}{number}"
@@ -127,27 +130,36 @@ def object_info(url: str) -> dict:
     return asyncio.run(ask())
 
 
+def system(url: str) -> dict[str, str]:
+    """What the server runs on: its versions and its device."""
+    with DIRECT.open(f"{url}/system_stats", timeout=60) as answer:
+        found = json.load(answer)
+    versions = {name: found["system"][f"{name}_version"] for name in ("comfyui", "python", "pytorch")}
+    return versions | {"device": ", ".join(device["name"] for device in found["devices"])}
+
+
 def trained(url: str, training: dict, model: list) -> Trained:
     """Train, then sample the prompts with and without the trigger. training: empty for the base itself."""
     bare = [text for _, text in prompts.without_trigger()]
     sampling = sampling_graph(model, prompts.with_trigger(), "p") | sampling_graph(model, bare, "b")
     graph = (training or base_graph()) | sampling
-    clock = _Clock({"train", "encoded"})  # our train node encodes too; core has a node for it
-    return asyncio.run(_trained(url, graph, clock))
+    return asyncio.run(_trained(url, graph))
 
 
-async def _trained(url: str, graph: dict, clock: _Clock) -> Trained:
+async def _trained(url: str, graph: dict) -> Trained:
+    clock = _Clock({"train": 0.0, "encoded": 0.0})  # our train node encodes too; core has a node for it
     async with Client(url) as client:
         finished = await client.run(graph, clock)
         return Trained(
             pictures=await pictures(client, finished, "p", len(prompts.with_trigger())),
             bare=await pictures(client, finished, "b", len(prompts.without_trigger())),
-            seconds=clock.seconds,
+            seconds=sum(clock.seconds.values()),
+            encoding=clock.seconds["encoded"],
         )
 
 
 async def pictures(client: Client, finished: Finished, prefix: str, count: int) -> np.ndarray:
-    """count,SEEDS,H,W,3 uint8 of the save nodes "<prefix>0" …"""
+    """count,S,H,W,3 uint8 of the save nodes "<prefix>0" …"""
     rows = []
     for number in range(count):
         files = [file for file in finished.files if file.node == f"{prefix}{number}"]
@@ -156,18 +168,20 @@ async def pictures(client: Client, finished: Finished, prefix: str, count: int) 
 
 
 class _Clock:
-    """Listens to a prompt's events and adds up the seconds in which the watched nodes ran."""
+    """Listens to a prompt's events and adds up the seconds in which each of the watched nodes ran."""
 
-    def __init__(self, watched: set[str]):
-        self.watched, self.seconds, self._since = watched, 0.0, None
+    def __init__(self, seconds: dict[str, float]):
+        self.seconds = seconds
+        self._running: str | None = None
+        self._since = 0.0
 
     def __call__(self, event: Event) -> None:
         if event["type"] != "executing":
             return
         now = time.monotonic()
-        if self._since is not None:
-            self.seconds += now - self._since
-        self._since = now if event["data"].get("node") in self.watched else None
+        if self._running in self.seconds:
+            self.seconds[self._running] += now - self._since
+        self._running, self._since = event["data"].get("node"), now
 
 
 def roundtrip(url: str, base: Path, originals: np.ndarray) -> np.ndarray:
@@ -192,12 +206,12 @@ def roundtrip(url: str, base: Path, originals: np.ndarray) -> np.ndarray:
     return asyncio.run(session())
 
 
-def sampled(url: str, texts: Sequence[str]) -> np.ndarray:
-    """What the base draws for the texts: T,SEEDS,H,W,3 uint8."""
+def sampled(url: str, texts: Sequence[str], seeds: int = SEEDS) -> np.ndarray:
+    """What the base draws for the texts: T,S,H,W,3 uint8."""
 
     async def session() -> np.ndarray:
         async with Client(url) as client:
-            finished = await client.run(base_graph() | sampling_graph(["base", 0], texts, "s"))
+            finished = await client.run(base_graph() | sampling_graph(["base", 0], texts, "s", seeds))
             return await pictures(client, finished, "s", len(texts))
 
     return asyncio.run(session())
