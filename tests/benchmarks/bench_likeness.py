@@ -110,7 +110,7 @@ def bench(run: Bench, options: argparse.Namespace, tell: Callable[[str], None] =
     identities = measured_people()[: options.identities]
     tell(figures.HEADER)
     rates = core_rates(run, options.steps, options.core_learning_rates, tell) if options.core else {}
-    rate = max(rates, key=rates.__getitem__) if rates else None
+    rate = best(rates) if rates else None
     rows: dict[str, list[figures.Measured]] = {OURS: [], CORE_STEPS: [], CORE_SECONDS: []}
     for identity in identities:
         trained = train_all(run, identity, options.steps, options.learning_rate, rate)
@@ -118,14 +118,31 @@ def bench(run: Bench, options: argparse.Namespace, tell: Callable[[str], None] =
         for name, each in trained.items():
             rows[name].append(run.measure(each, identity))
             tell(figures.line(likeness_job.slug(identity) if name == OURS else f"  {name}", rows[name][-1]))
-    found = figures.summary(rows[OURS], figures.adherence(run.base.pictures))
-    if rate is not None:
-        found |= figures.beside_core(rows[OURS], rows[CORE_STEPS], rows[CORE_SECONDS])
-        found |= {"core_learning_rate": rate} | {f"core_likeness_at_{rate:g}": rates[rate] for rate in rates}
-    settings = {"train_steps": options.steps, "learning_rate": options.learning_rate, "identities": len(identities)}
     accuracy, picture = base_accuracy(run.url)
     save(picture, OUT / "likeness" / "base.png")
-    return found | settings | {"vae_psnr_db": autoencoder_psnr(run.server)} | accuracy | run.system
+    of_base = accuracy | {"vae_psnr_db": autoencoder_psnr(run.server)}
+    return report(rows, figures.adherence(run.base.pictures), rates, options, of_base) | run.system
+
+
+def report(
+    rows: dict[str, list[figures.Measured]],
+    base_adherence: float,
+    core_rates: dict[float, float],
+    options: argparse.Namespace,
+    of_base: dict[str, float],
+) -> dict[str, float]:
+    """The figures of likeness.json. core_rates: ComfyUI's own trainer's likeness by learning rate, empty without it."""
+    found = figures.summary(rows[OURS], base_adherence)
+    if core_rates:
+        found |= figures.beside_core(rows[OURS], rows[CORE_STEPS], rows[CORE_SECONDS])
+        found["core_learning_rate"] = best(core_rates)
+        found |= {f"core_likeness_at_{rate:g}": likeness for rate, likeness in core_rates.items()}
+    settings = {"train_steps": options.steps, "learning_rate": options.learning_rate, "identities": len(rows[OURS])}
+    return found | settings | of_base
+
+
+def best(core_rates: dict[float, float]) -> float:
+    return max(core_rates, key=core_rates.__getitem__)
 
 
 def core_rates(run: Bench, steps: int, rates: Sequence[float], tell: Callable[[str], None]) -> dict[float, float]:

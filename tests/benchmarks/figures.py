@@ -39,7 +39,7 @@ def measure(trained: Trained, base: Trained, spread: np.ndarray, identity: peopl
         colours_right=colours_right(trained.pictures, identity),
         adherence=adherence(trained.pictures),
         diversity=likeness.diversity(generated, truth),
-        bleed=_bleed(_embedded(trained.bare), _embedded(base.bare), spread),
+        bleed=bleed(_embedded(trained.bare), _embedded(base.bare), spread),
         seconds=trained.seconds,
     )
 
@@ -75,8 +75,9 @@ def spread(pictures: np.ndarray) -> np.ndarray:
     return likeness.between_seeds(_embedded(pictures))
 
 
-def _bleed(with_lora: np.ndarray, without: np.ndarray, spread: np.ndarray) -> dict[str, float]:
-    """Each kind of prompt has its own measure of another seed: the less a prompt says, the more seeds differ."""
+def bleed(with_lora: np.ndarray, without: np.ndarray, spread: np.ndarray) -> dict[str, float]:
+    """How much pictures of other people (both P,S,D) change, by the kind of prompt; 0: not at all, 1: as if another
+    seed had been drawn. Each kind has its own measure of that: the less a prompt says, the more seeds differ."""
     changed = likeness.changed(with_lora, without)
     kinds = np.array([kind for kind, _ in prompts.without_trigger()])
     return {

@@ -21,33 +21,38 @@ def base(comfyui):
     return likeness_job.trained(comfyui.url, {}, ["base", 0])
 
 
-def measured(comfyui, base, identity, steps: int, learning_rate: float) -> figures.Measured:
+@pytest.fixture(scope="module")
+def spread(comfyui):
+    return figures.spread(likeness_job.sampled(comfyui.url, figures.bare_prompts(), seeds=4))
+
+
+def measured(comfyui, base, spread, identity, steps: int, learning_rate: float) -> figures.Measured:
     folder = f"learning_{likeness_job.slug(identity)}"
     likeness_job.write_dataset(comfyui.base / "input" / folder, identity)
     graph = likeness_job.training_graph(folder, steps, learning_rate, seed=0)
     trained = likeness_job.trained(comfyui.url, graph, ["train", 1])
-    return figures.measure(trained, base, identity)
+    return figures.measure(trained, base, spread, identity)
 
 
 @pytest.mark.parametrize("identity", WHO, ids=likeness_job.slug)
-def test_a_character_is_learned(comfyui, base, identity):
-    got = measured(comfyui, base, identity, STEPS, RATE)
+def test_a_character_is_learned(comfyui, base, spread, identity):
+    got = measured(comfyui, base, spread, identity, STEPS, RATE)
     assert got.likeness.value > ENOUGH
     assert got.likeness.low > ENOUGH / 2
     assert got.mean_bleed < LITTLE
     assert got.adherence > 0.85 * figures.adherence(base.pictures)
 
 
-def test_nothing_is_learned_at_a_learning_rate_of_0(comfyui, base):
+def test_nothing_is_learned_at_a_learning_rate_of_0(comfyui, base, spread):
     """If this reached what the others must reach, they would measure nothing."""
-    got = measured(comfyui, base, WHO[0], 10, 0.0)
+    got = measured(comfyui, base, spread, WHO[0], 10, 0.0)
     assert got.likeness.value == pytest.approx(0, abs=0.01)
     assert got.mean_bleed == pytest.approx(0, abs=0.01)
 
 
 def test_the_base_draws_what_it_is_asked_for(comfyui):
     """Held-out combinations of hair, skin, background and direction, each right in nine of ten pictures."""
-    shares = bench_likeness.base_accuracy(comfyui.url, count=10)
+    shares, _ = bench_likeness.base_accuracy(comfyui.url, count=10)
     assert shares["attribute_accuracy_worst"] >= 0.9, shares
 
 
