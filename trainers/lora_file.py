@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from . import state_file
 from .adapters import LowRank
 from .errors import TrainingError
 from .run import Run
@@ -58,7 +57,7 @@ def metadata(run: Run) -> dict[str, str]:
 
 
 def save(state: Mapping[str, Tensor], path: Path, precision: str, described: Mapping[str, str]) -> None:
-    """Write a LoRA file, whole or not at all (a temporary file in the same folder, moved into place).
+    """Write a LoRA file, whole or not at all.
 
     Raises TrainingError where a weight is not finite, or does not fit the precision.
     """
@@ -71,10 +70,4 @@ def save(state: Mapping[str, Tensor], path: Path, precision: str, described: Map
             "written. Save as fp32 or bf16; if that fails too, train again with a lower learning rate."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.tmp")
-    try:
-        # not save_file: it leaves a file that only its owner can read
-        temporary.write_bytes(safetensors.torch.save(weights, metadata=dict(described)))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    state_file.write(path, safetensors.torch.save(weights, metadata=dict(described)))

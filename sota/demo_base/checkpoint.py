@@ -12,28 +12,30 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from ...trainers import state_file
+
 SAVE_SECONDS = 120
 REPORT_STEPS = 100
 FALL = 0.2  # share of the steps over which the rate falls
 
 
-class ProlongedTooLate(ValueError):
-    """The rate had begun to fall when other steps were asked for; the message says what to do."""
+class CannotGoOn(ValueError):
+    """A training cannot go on as it was asked to; the message says why, and what to do."""
 
 
 class State:
     """Named things with `state_dict`, kept in one file with the steps done and those planned.
 
-    Raises ProlongedTooLate where the file's plan had come to its fall and `steps` is another.
+    Raises CannotGoOn where the file's plan had come to its fall and `steps` is another.
     """
 
     def __init__(self, file: Path, steps: int, **parts: Any):
         self.file, self.steps, self.parts, self.step = file, steps, parts, 0
         if file.exists():
-            saved = torch.load(file, map_location="cpu", weights_only=True)
-            self.step, planned = saved["step"], saved.get("steps", steps)
+            saved = state_file.load(file)
+            self.step, planned = saved["step"], saved["steps"]
             if self.step < steps != planned and self.step > (1 - FALL) * planned:
-                raise ProlongedTooLate(
+                raise CannotGoOn(
                     f"{file} is at step {self.step} of {planned}, where the rate falls to 0; it cannot go on to "
                     f"{steps}. Ask for {planned} steps, or move the file away to begin anew."
                 )
@@ -41,19 +43,18 @@ class State:
                 part.load_state_dict(saved[name])
 
     def save(self) -> None:
-        """Writes beside the file and moves into place."""
-        partial = self.file.with_suffix(".partial")
         parts = {name: part.state_dict() for name, part in self.parts.items()}
-        torch.save(parts | {"step": self.step, "steps": self.steps}, partial)
-        partial.replace(self.file)
+        state_file.save(self.file, parts | {"step": self.step, "steps": self.steps})
 
 
 def run(state: State, seconds: float, advance: Callable[[int], Tensor]) -> Iterator[dict[str, float]]:
     """Calls `advance(step)` until the planned steps or the seconds are over; saves at intervals and at the end.
 
-    Yields step, mean loss and seconds a step every REPORT_STEPS. Raises FloatingPointError, with the last good state on
-    disk, when the loss is not finite.
+    Yields step, mean loss and seconds a step every REPORT_STEPS. Raises CannotGoOn, with the last good state on disk,
+    when the loss is not finite.
     """
+    if state.step >= state.steps:
+        return  # a state that has more steps than were asked for keeps its own plan
     began = saved = marked = time.monotonic()
     losses: list[Tensor] = []
     while state.step < state.steps and time.monotonic() - began < seconds:
@@ -73,7 +74,10 @@ def run(state: State, seconds: float, advance: Callable[[int], Tensor]) -> Itera
 def _finite_mean(losses: list[Tensor], state: State) -> float:
     mean = float(torch.stack(losses).mean()) if losses else 0.0
     if not math.isfinite(mean):
-        raise FloatingPointError(f"The loss was not finite before step {state.step}; {state.file} is from before.")
+        raise CannotGoOn(
+            f"the loss was not finite before step {state.step}; {state.file} is from before. The same settings would "
+            "come to the same end: lower the learning rate in the training's settings, and begin anew."
+        )
     return mean
 
 

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import torch
+from torch import Tensor, nn
 
 DEPTH = 4  # SD3-shaped: width 64 x depth
 
 
+class NoComfyUI(FileNotFoundError):
+    """There is no ComfyUI where it was said to be."""
+
+
 def use_comfyui(folder: Path, cpu: bool) -> None:
-    """Makes ComfyUI importable. Raises FileNotFoundError where there is none."""
+    """Makes ComfyUI importable. Raises NoComfyUI where there is none."""
     if not (folder / "comfy").is_dir():
-        raise FileNotFoundError(f"There is no ComfyUI in {folder}; set COMFYUI_PATH to one.")
+        raise NoComfyUI(f"there is no ComfyUI in {folder}: set COMFYUI_PATH to one")
     sys.path.insert(0, str(folder))
     sys.argv = [sys.argv[0], *(["--cpu"] if cpu else [])]  # ComfyUI reads its options when it is imported
     import comfy.options
@@ -39,7 +47,6 @@ def picture_model(text_width: int):
     arXiv 2212.09748, section 3.2)."""
     from comfy.ldm.modules.diffusionmodules.mmdit import MMDiT
     from comfy.ops import disable_weight_init
-    from torch import nn
 
     linear = {"target": "torch.nn.Linear", "params": {"in_features": text_width, "out_features": 64 * DEPTH}}
     model = MMDiT(
@@ -55,13 +62,26 @@ def picture_model(text_width: int):
     return model
 
 
-def text_encoder(weights: dict, device):
-    """ComfyUI's CLIP-L with SD3's output: a function from a caption to features 77,768 and pooled features 768.
+def text_encoder(weights: dict, device) -> Callable[[list[str]], tuple[Tensor, Tensor]]:
+    """ComfyUI's CLIP-L with SD3's output: from B captions to features B,77,768 and pooled features B,768.
 
-    weights: `text_encoder.weights()`. Only the first layer is computed, as the others add nothing (text_encoder.py).
+    weights: `text_encoder.weights()`.
     """
-    import torch
-    from comfy.sd1_clip import SDClipModel, SDTokenizer
+    from comfy.sd1_clip import SDTokenizer
+
+    model, tokenizer = _first_layer(weights, device), SDTokenizer()
+
+    @torch.inference_mode()
+    def encode(captions: list[str]) -> tuple[Tensor, Tensor]:
+        tokens = [[token for token, _ in tokenizer.tokenize_with_weights(text)[0]] for text in captions]
+        return model(tokens)
+
+    return encode
+
+
+def _first_layer(weights: dict, device) -> nn.Module:
+    """CLIP-L whose first layer alone is computed, as the others add nothing (text_encoder.py)."""
+    from comfy.sd1_clip import SDClipModel
 
     layers = 3  # as few as layer -2 may be asked of
     config = json.loads(
@@ -78,15 +98,7 @@ def text_encoder(weights: dict, device):
     first.mlp.forward = torch.zeros_like
     for layer in others:
         layer.forward = lambda x, *_: x
-    model.to(device)
-    tokenizer = SDTokenizer()
-
-    @torch.inference_mode()
-    def encode(captions: list[str]):
-        tokens = [[token for token, _ in tokenizer.tokenize_with_weights(text)[0]] for text in captions]
-        return model(tokens)
-
-    return encode
+    return model.to(device)
 
 
 def _layer(name: str) -> int:
@@ -96,7 +108,6 @@ def _layer(name: str) -> int:
 
 def initialised(module):
     """Fresh weights, which ComfyUI's layers leave unset: He's for convolutions before a ReLU (arXiv 1502.01852)."""
-    from torch import nn
 
     for layer in module.modules():
         if isinstance(layer, nn.Linear):

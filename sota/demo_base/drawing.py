@@ -48,14 +48,19 @@ def pixels(identity: people.Identity, look: people.Look, size: int = SIZE, dye: 
 
 def training_pixels(seed: int, index: int) -> np.ndarray:
     """Picture `index` of the training set: SIZE,SIZE,3 uint8."""
-    portrait = people.training_portrait(seed, index)
+    return portrait_pixels(people.training_portrait(seed, index))
+
+
+def portrait_pixels(portrait: people.Portrait) -> np.ndarray:
     return pixels(portrait.identity, portrait.look, dye=portrait.dye)
 
 
 def draw_training_set(file: Path, seed: int, count: int, workers: int) -> None:
-    """Writes the training pictures as one array, count,SIZE,SIZE,3 uint8, unless the file is there."""
+    """Writes the training pictures as one array, count,SIZE,SIZE,3 uint8, unless the file is there. Raises
+    sample_character.draw's error where DiceBear or resvg is another than the pinned one."""
     if file.exists():
         return
+    sample_character.require_pinned()
     partial = file.with_suffix(".partial")
     array = np.lib.format.open_memmap(partial, "w+", np.uint8, (count, SIZE, SIZE, 3))
     with ProcessPoolExecutor(workers) as pool:

@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..sample_character import draw as sample_character
+from ...trainers import state_file
 from . import autoencoder, checkpoint, checkpoint_file, comfy_parts, diffusion, drawing, people, text_encoder
 
 PICTURES, SEED = 16000, 0
+DRAWN_FOR_DIGEST = 20
 CHECK_PICTURES, CHECK_SEED = 200, 5  # of held-out people, for the autoencoder's figure
 LATENT_SCALE, LATENT_SHIFT = 1.5305, 0.0609  # SD3's: what ComfyUI does to a latent before the model sees it
 ENCODE_BATCH = 64
@@ -35,10 +36,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.comfyui is None:
         parser.error("no ComfyUI: set COMFYUI_PATH, or give --comfyui")
-    comfy_parts.use_comfyui(options.comfyui, options.device == "cpu")
     try:
+        comfy_parts.use_comfyui(options.comfyui, options.device == "cpu")
         make(options)
-    except checkpoint.ProlongedTooLate as error:
+    except (comfy_parts.NoComfyUI, checkpoint.CannotGoOn, state_file.DamagedState) as error:
         parser.error(str(error))
 
 
@@ -48,36 +49,45 @@ def make(options: argparse.Namespace) -> None:
     device = torch.device(options.device)
     for needed in (options.folder, options.out.parent):
         needed.mkdir(parents=True, exist_ok=True)
-    portraits = [people.training_portrait(SEED, index) for index in range(options.pictures)]
-    settings = autoencoder.AutoencoderConfig(steps=options.autoencoder_steps)
-    picture_settings = diffusion.DiffusionConfig(steps=options.diffusion_steps)
-    files = Files(
-        options.folder,
-        data=digest_of_pictures(portraits),
-        settings=digest_of_settings(settings),
-        picture_settings=digest_of_settings(picture_settings),
-    )
+    files = planned_files(options)
 
     _say(f"{options.pictures} pictures")
     drawing.draw_training_set(files.pictures, SEED, options.pictures, os.cpu_count() or 1)
     pictures = np.load(files.pictures, mmap_mode="r")
     torch.manual_seed(SEED)  # fresh weights
-    left = end - time.monotonic()
+    settings, left = autoencoder_config(options), end - time.monotonic()
     _tell("autoencoder", autoencoder.train(pictures, settings, files.autoencoder, device, left))
-    average = load_average(files.autoencoder)
-    trained = _ready_autoencoder(average, device)
+    trained = _ready_autoencoder(load_average(files.autoencoder), device)
     _say(f"autoencoder: {autoencoder.psnr(trained, held_out_pictures()):.2f} dB on pictures of held-out people")
     if time.monotonic() > end:
         return
 
-    encoder = [weight for name, weight in average.items() if name.startswith("taesd_encoder.")]
-    files = dataclasses.replace(files, encoder=digest([float(weight.double().sum()) for weight in encoder]))
-    examples = encoded(files, pictures, [portrait.caption for portrait in portraits], trained)
-    left = end - time.monotonic()
-    _tell("picture model", diffusion.train(examples, picture_settings, files.diffusion, device, left, options.compile))
-    steps = {"autoencoder_steps": saved_steps(files.autoencoder), "picture_model_steps": saved_steps(files.diffusion)}
-    export(average, load_average(files.diffusion), options.out, {"training_pictures": files.data} | steps)
-    _say(f"written: {options.out} ({options.out.stat().st_size / 1e6:.1f} MB), {steps}")
+    files = dataclasses.replace(files, encoder=digest_of_encoder(load_average(files.autoencoder)))
+    examples = encoded(files, pictures, [portrait.caption for portrait in portraits(options)], trained)
+    settings, left = diffusion_config(options), end - time.monotonic()
+    _tell("picture model", diffusion.train(examples, settings, files.diffusion, device, left, options.compile))
+    export(files, options.out)
+
+
+def portraits(options: argparse.Namespace) -> list[people.Portrait]:
+    return [people.training_portrait(SEED, index) for index in range(options.pictures)]
+
+
+def autoencoder_config(options: argparse.Namespace) -> autoencoder.AutoencoderConfig:
+    return autoencoder.AutoencoderConfig(steps=options.autoencoder_steps)
+
+
+def diffusion_config(options: argparse.Namespace) -> diffusion.DiffusionConfig:
+    return diffusion.DiffusionConfig(steps=options.diffusion_steps)
+
+
+def planned_files(options: argparse.Namespace) -> Files:
+    return Files(
+        options.folder,
+        data=digest_of_pictures(portraits(options)),
+        settings=digest_of_settings(autoencoder_config(options)),
+        picture_settings=digest_of_settings(diffusion_config(options)),
+    )
 
 
 def _ready_autoencoder(weights: dict[str, Tensor], device: torch.device) -> nn.Module:
@@ -104,7 +114,7 @@ class Files:
 
     @property
     def autoencoder(self) -> Path:
-        return self.folder / f"autoencoder-{self.data}-{self.settings}.pt"
+        return self.folder / f"autoencoder-{self.data}-{self.settings}.safetensors"
 
     @property
     def latents(self) -> Path:
@@ -118,7 +128,7 @@ class Files:
 
     @property
     def diffusion(self) -> Path:
-        return self.folder / f"diffusion-{self.data}-{self.encoder}-{self.picture_settings}.pt"
+        return self.folder / f"diffusion-{self.data}-{self.encoder}-{self.picture_settings}.safetensors"
 
 
 def digest(values: list) -> str:
@@ -127,8 +137,15 @@ def digest(values: list) -> str:
 
 
 def digest_of_pictures(portraits: list[people.Portrait]) -> str:
-    """Tells sets of training pictures apart: people, looks, captions, and what draws them."""
-    return digest([portraits, sample_character.PINNED, drawing.SIZE])
+    """Tells sets of training pictures apart: people, looks, captions, and the first few pictures as they are drawn."""
+    drawn = [drawing.portrait_pixels(portrait).tobytes() for portrait in portraits[:DRAWN_FOR_DIGEST]]
+    return digest([portraits, [hashlib.sha256(each).hexdigest() for each in drawn]])
+
+
+def digest_of_encoder(average: dict[str, Tensor]) -> str:
+    """Tells latents apart: the decoder alone may be trained on without them."""
+    weights = [weight for name, weight in average.items() if name.startswith("taesd_encoder.")]
+    return digest([float(weight.double().sum()) for weight in weights])
 
 
 def digest_of_settings(settings: autoencoder.AutoencoderConfig | diffusion.DiffusionConfig) -> str:
@@ -186,17 +203,22 @@ def _in_batches(files: list[Path], count: int, compute: Callable[[int, int], lis
 
 def load_average(file: Path) -> dict[str, Tensor]:
     """The averaged weights of a training's state file."""
-    return torch.load(file, map_location="cpu", weights_only=True)["ema"]
+    return state_file.load(file)["ema"]
 
 
-def saved_steps(file: Path) -> int:
-    return torch.load(file, map_location="cpu", weights_only=True)["step"]
+def export(files: Files, out: Path) -> None:
+    """Both networks as trained so far, with how they came about in the header."""
+    states = {"autoencoder": state_file.load(files.autoencoder), "picture_model": state_file.load(files.diffusion)}
+    steps = {f"{name}_steps": state["step"] for name, state in states.items()}
+    origin = {"training_pictures": files.data} | steps
+    write_checkpoint(states["autoencoder"]["ema"], states["picture_model"]["ema"], out, origin)
+    _say(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB), {steps}")
 
 
-def export(
-    autoencoder_weights: dict[str, Tensor], picture_weights: dict[str, Tensor], file: Path, origin: dict[str, str | int]
+def write_checkpoint(
+    autoencoder_weights: dict[str, Tensor], picture_weights: dict[str, Tensor], out: Path, origin: dict[str, str | int]
 ) -> None:
-    """Writes both networks as float16 under an SD3 checkpoint's names; origin: how they came about, for the header."""
+    """Writes both networks as float16 under an SD3 checkpoint's names; origin: for the header."""
     scaling = {"vae_scale": torch.tensor(LATENT_SCALE), "vae_shift": torch.tensor(LATENT_SHIFT)}
     states = {
         checkpoint_file.AUTOENCODER: autoencoder_weights | scaling,
@@ -205,10 +227,8 @@ def export(
     weights = {
         prefix + name: weight.half().contiguous() for prefix, state in states.items() for name, weight in state.items()
     }
-    partial = file.with_suffix(".partial")
     header = {"title": "Isengard Demo Base", "license": "CC0-1.0"} | {key: str(value) for key, value in origin.items()}
-    save_file(weights, partial, header)
-    partial.replace(file)
+    state_file.write(out, safetensors.torch.save(weights, header))
 
 
 def _tell(name: str, metrics: Iterable[dict[str, float]]) -> None:

@@ -195,7 +195,7 @@ def require_pinned() -> None:
     if wrong:
         wanted = " ".join(f"{name}=={version}" for name, version in PINNED.items())
         raise RuntimeError(
-            f"Mira is drawn the same every time only with fixed versions; here: {', '.join(wrong)}. "
+            f"Pictures are drawn the same every time only with fixed versions; here: {', '.join(wrong)}. "
             f"Run: pip install {wanted}"
         )
 
