@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from isengard.sota.demo_base import (
-    autoencoder,
-)
+from isengard.sota.demo_base import autoencoder
 
 
 def test_recoloured_crops_keep_black_and_white():

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from isengard.sota.demo_base import (
-    autoencoder,
-    checkpoint,
-    diffusion,
-    drawing,
-)
+from isengard.sota.demo_base import autoencoder, checkpoint, diffusion, drawing
+from isengard.trainers import state_file
 
 STEPS = 4
 

@@ -6,11 +6,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from isengard.sota.demo_base import (
-    checkpoint_file,
-    make,
-    people,
-)
+from isengard.sota.demo_base import checkpoint_file, make, people
 
 
 def test_the_file_is_small_and_has_all_of_both_networks():

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from isengard.sota.demo_base import (
-    drawing,
-    people,
-)
+from isengard.sota.demo_base import drawing, people
 from isengard.sota.sample_character import draw as sample_character
 
 

@@ -8,9 +8,7 @@ import subprocess
 import pytest
 from safetensors.torch import load_file
 
-from isengard.sota.demo_base import (
-    checkpoint_file,
-)
+from isengard.sota.demo_base import checkpoint_file
 from isengard.tests.comfyui.installation import PACK, of_this_process
 
 

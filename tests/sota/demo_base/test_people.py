@@ -8,10 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from isengard.sota.demo_base import (
-    drawing,
-    people,
-)
+from isengard.sota.demo_base import drawing, people
 from isengard.tests.comfyui.installation import PACK
 
 MIRA = people.Identity("bangs", "teal", "tan")

@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from isengard.sota.demo_base import (
-    comfy_parts,
-    text_encoder,
-)
+from isengard.sota.demo_base import comfy_parts, text_encoder
 
 
 def test_the_text_encoder_is_the_one_of_the_training():
