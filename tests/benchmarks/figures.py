@@ -17,12 +17,14 @@ from isengard.tests.benchmarks.likeness_job import Trained
 class Measured:
     """The figures of one trained character; see likeness.py and probe.py. colours_right: of hair and skin; bleed: how
     much pictures without the trigger change, by the kind of prompt, where 1 is another seed; seconds: of encoding and
-    training."""
+    training. Diversity well above base_diversity is no merit: the character is not the same one from picture to picture.
+    """
 
     likeness: likeness.Likeness
     colours_right: float
     adherence: float
     diversity: float
+    base_diversity: float
     bleed: dict[str, float]
     seconds: float
 
@@ -39,6 +41,7 @@ def measure(trained: Trained, base: Trained, spread: np.ndarray, identity: peopl
         colours_right=colours_right(trained.pictures, identity),
         adherence=adherence(trained.pictures),
         diversity=likeness.diversity(generated, truth),
+        base_diversity=likeness.diversity(before, truth),
         bleed=bleed(_embedded(trained.bare), _embedded(base.bare), spread),
         seconds=trained.seconds,
     )
@@ -107,6 +110,7 @@ def summary(rows: Sequence[Measured], base_adherence: float) -> dict[str, float]
         "colours_right": float(np.mean([row.colours_right for row in rows])),
         "adherence_vs_base": float(np.mean([row.adherence for row in rows])) / base_adherence,
         "diversity_vs_real": float(np.mean([row.diversity for row in rows])),
+        "base_diversity_vs_real": float(np.mean([row.base_diversity for row in rows])),
         "bleed": float(np.mean([row.mean_bleed for row in rows])),
         "bleed_worst": float(np.max([row.mean_bleed for row in rows])),
     } | {f"bleed_{kind}": float(np.mean([row.bleed[kind] for row in rows])) for kind in kinds}

@@ -22,7 +22,7 @@ PROMISED = {
 def measured(value: float, seconds: float = 100.0, bleed: float = 0.2) -> figures.Measured:
     draws = np.random.default_rng(0).normal(value, 0.02, 500)
     kinds = {"no_name": bleed, "described": bleed / 2}
-    return figures.Measured(Likeness(value, value - 0.04, value + 0.04, draws), 1.0, 0.9, 0.8, kinds, seconds)
+    return figures.Measured(Likeness(value, value - 0.04, value + 0.04, draws), 1.0, 0.9, 0.8, 1.1, kinds, seconds)
 
 
 def test_the_summary_is_over_all_characters():
@@ -31,6 +31,7 @@ def test_the_summary_is_over_all_characters():
     assert found["likeness_worst"] == 0.6
     assert found["adherence_vs_base"] == pytest.approx(1)
     assert found["diversity_vs_real"] == pytest.approx(0.8)
+    assert found["base_diversity_vs_real"] == pytest.approx(1.1)
     assert found["bleed"] == pytest.approx((0.15 + 0.3) / 2)
     assert found["bleed_no_name"] == pytest.approx(0.3)
     assert found["likeness_mean_low"] == pytest.approx(0.55, abs=0.06), "one of two characters may be drawn twice"
