@@ -17,7 +17,7 @@ from isengard.tests.benchmarks.likeness_job import Trained
 class Measured:
     """The figures of one trained character; see likeness.py and probe.py. colours_right: of hair and skin; bleed: how
     much pictures without the trigger change, by the kind of prompt, where 1 is another seed; seconds: of encoding and
-    training. Diversity well above base_diversity is no merit: the character is not the same one from picture to picture.
+    training. Diversity well above base_diversity is no merit: the character is another from picture to picture.
     """
 
     likeness: likeness.Likeness
