@@ -21,7 +21,7 @@ from isengard.workflows.client import Client, Event, Finished
 
 SEEDS = 2
 RANK, BATCH = 16, 4
-PRIOR_LOSS_WEIGHT = 10.0
+PRIOR_LOSS_WEIGHT = 3.0
 TARGETS = "text"
 SAMPLER = {"steps": 20, "cfg": 1.5, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
 
