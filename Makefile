@@ -42,7 +42,7 @@ serve: $(READY)
 	cd tests && ../$(PY) -m comfyui.server
 
 demo-base: $(READY)
-	$(PY) -m sota.demo_base.make --comfyui "$$(cd tests && ../$(PY) -m comfyui.installation)" $(ARGS)
+	$(PY) -m sota.demo_base --comfyui "$$(cd tests && ../$(PY) -m comfyui.installation)" $(ARGS)
 
 bench-likeness: $(READY)
 	$(PY) tests/benchmarks/bench_likeness.py $(ARGS)

@@ -1,4 +1,4 @@
-"""Makes the demo base from nothing: `python -m sota.demo_base.make` in the pack's folder, or `make demo-base`.
+"""Makes the demo base from nothing: `python -m sota.demo_base` in the pack's folder, or `make demo-base`.
 
 Stages: draw the pictures, train the autoencoder, encode pictures and captions, train the picture model, write the
 file. It can be stopped at any time, and goes on where it was; --seconds stops it by itself. Needs ComfyUI's source
@@ -256,7 +256,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--diffusion-steps", type=int, default=diffusion.DiffusionConfig.steps)
     parser.add_argument("--compile", action="store_true", help="compile the picture model: needs a C++ compiler")
     return parser
-
-
-if __name__ == "__main__":
-    main()

@@ -27,7 +27,7 @@ def shapes_in(file) -> dict[str, tuple[int, ...]]:
 def make_base(folder, seconds: float) -> None:
     comfyui = of_this_process()
     command = [
-        comfyui.python, "-m", "sota.demo_base.make", "--comfyui", str(comfyui.path), "--device", "cpu",
+        comfyui.python, "-m", "sota.demo_base", "--comfyui", str(comfyui.path), "--device", "cpu",
         "--folder", str(folder), "--out", str(folder / "base.safetensors"), "--pictures", "24",
         "--autoencoder-steps", "3", "--diffusion-steps", "3", "--seconds", str(seconds),
     ]  # fmt: skip
