@@ -241,7 +241,9 @@ def _say(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m sota.demo_base", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     build = Path("build") / "demo_base"
     has_gpu = torch.cuda.is_available()
     parser.add_argument(
