@@ -56,11 +56,9 @@ def portrait_pixels(portrait: people.Portrait) -> np.ndarray:
 
 
 def draw_training_set(file: Path, seed: int, count: int, workers: int) -> None:
-    """Writes the training pictures as one array, count,SIZE,SIZE,3 uint8, unless the file is there. Raises
-    sample_character.draw's error where DiceBear or resvg is another than the pinned one."""
+    """Writes the training pictures as one array, count,SIZE,SIZE,3 uint8, unless the file is there."""
     if file.exists():
         return
-    sample_character.require_pinned()
     partial = file.with_suffix(".partial")
     array = np.lib.format.open_memmap(partial, "w+", np.uint8, (count, SIZE, SIZE, 3))
     with ProcessPoolExecutor(workers) as pool:

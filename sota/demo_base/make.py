@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ...trainers import state_file
+from ..sample_character import draw as sample_character
 from . import autoencoder, checkpoint, checkpoint_file, comfy_parts, diffusion, drawing, people, text_encoder
 
 PICTURES, SEED = 16000, 0
@@ -29,6 +30,8 @@ DRAWN_FOR_DIGEST = 20
 CHECK_PICTURES, CHECK_SEED = 200, 5  # of held-out people, for the autoencoder's figure
 LATENT_SCALE, LATENT_SHIFT = 1.5305, 0.0609  # SD3's: what ComfyUI does to a latent before the model sees it
 ENCODE_BATCH = 64
+# errors whose message is all that a person needs
+TOLD = (sample_character.OtherVersions, comfy_parts.NoComfyUI, checkpoint.CannotGoOn, state_file.DamagedState)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -37,9 +40,10 @@ def main(arguments: list[str] | None = None) -> None:
     if options.comfyui is None:
         parser.error("no ComfyUI: set COMFYUI_PATH, or give --comfyui")
     try:
+        sample_character.require_pinned()
         comfy_parts.use_comfyui(options.comfyui, options.device == "cpu")
         make(options)
-    except (comfy_parts.NoComfyUI, checkpoint.CannotGoOn, state_file.DamagedState) as error:
+    except TOLD as error:
         parser.error(str(error))
 
 
@@ -57,12 +61,13 @@ def make(options: argparse.Namespace) -> None:
     torch.manual_seed(SEED)  # fresh weights
     settings, left = autoencoder_config(options), end - time.monotonic()
     _tell("autoencoder", autoencoder.train(pictures, settings, files.autoencoder, device, left))
-    trained = _ready_autoencoder(load_average(files.autoencoder), device)
+    average = load_average(files.autoencoder)
+    trained = _ready_autoencoder(average, device)
     _say(f"autoencoder: {autoencoder.psnr(trained, held_out_pictures()):.2f} dB on pictures of held-out people")
     if time.monotonic() > end:
         return
 
-    files = dataclasses.replace(files, encoder=digest_of_encoder(load_average(files.autoencoder)))
+    files = dataclasses.replace(files, encoder=digest_of_encoder(average))
     examples = encoded(files, pictures, [portrait.caption for portrait in portraits(options)], trained)
     settings, left = diffusion_config(options), end - time.monotonic()
     _tell("picture model", diffusion.train(examples, settings, files.diffusion, device, left, options.compile))

@@ -189,12 +189,16 @@ def _chunk(tag: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
 
 
+class OtherVersions(RuntimeError):
+    """What draws is not installed, or in other versions than PINNED; the message says what to do."""
+
+
 def require_pinned() -> None:
-    """Raises RuntimeError when other versions than PINNED are installed, and names them."""
+    """Raises OtherVersions when other versions than PINNED are installed, and names them."""
     wrong = [f"{name} {got or 'missing'}" for name, got in _installed() if got != PINNED[name]]
     if wrong:
         wanted = " ".join(f"{name}=={version}" for name, version in PINNED.items())
-        raise RuntimeError(
+        raise OtherVersions(
             f"Pictures are drawn the same every time only with fixed versions; here: {', '.join(wrong)}. "
             f"Run: pip install {wanted}"
         )
@@ -209,7 +213,7 @@ def _installed() -> Iterator[tuple[str, str | None]]:
 
 
 def draw(folder: Path) -> None:
-    """Writes mira_01.png, mira_01.txt … mira_20.txt into the folder; raises RuntimeError on other versions."""
+    """Writes mira_01.png, mira_01.txt … mira_20.txt into the folder; raises OtherVersions."""
     require_pinned()
     folder.mkdir(parents=True, exist_ok=True)
     for number, look in enumerate(looks(), start=1):

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 
 import pytest
 from safetensors.torch import load_file
 
-from isengard.sota.demo_base import checkpoint_file
+from isengard.sota.demo_base import checkpoint_file, make
+from isengard.sota.sample_character import draw as sample_character
 from isengard.tests.comfyui.installation import PACK, of_this_process
+
+
+@pytest.mark.parametrize(
+    ("pinned", "message"),
+    [("0.0.1", "resvg-py 0.5.0.*pip install .*resvg-py==0.0.1"), (None, "no ComfyUI in .*COMFYUI_PATH")],
+)
+def test_what_is_missing_is_told_in_one_line(pinned, message, monkeypatch, capsys, tmp_path):
+    if pinned:
+        monkeypatch.setitem(sample_character.PINNED, "resvg-py", pinned)
+    with pytest.raises(SystemExit):
+        make.main(["--comfyui", str(tmp_path), "--folder", str(tmp_path / "state")])
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "state").exists()
 
 
 @pytest.mark.comfyui
