@@ -1,8 +1,8 @@
 """Anything made of tensors and plain values in one safetensors file, written whole or not at all.
 
 A checkpoint holds what `state_dict` gives: dictionaries, lists and numbers around tensors, at any depth. The tensors
-become the file's tensors, named by where they stand; what is around them is JSON in the file's metadata. Nothing of it
-is run when it is read, as it is with a pickle.
+become the file's tensors, named by where they stand; what is around them is JSON in the file's metadata. Reading it
+runs nothing, where reading a pickle may run anything.
 """
 
 from __future__ import annotations
