@@ -1,150 +1,128 @@
-"""peft's adapters on a frozen network: which layers get one, how they are put on and taken off."""
+"""Adapters beside the layers of a frozen network: peft's, and a rotation of a layer's outputs (rotation.py)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
+from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-from .config import TrainConfig
-from .errors import TrainingError
+from . import rotation
+from .config import AdapterConfig
+from .targets import target_layers
 
 ADAPTER = "default"
+_INITIAL = "initial"  # PiSSA: what the trained adapter began as, taken off again
 
-# Names of path elements, over the families that ComfyUI can load (diffusers-like, UNet, MMDiT, Flux, Lumina, Wan).
-_ATTENTION = (
-    "attn",
-    "attn1",
-    "attn2",
-    "attention",
-    "self_attn",
-    "cross_attn",
-    "img_attn",
-    "txt_attn",
-    "self_attention",
-)
-_MLP = ("mlp", "ff", "ffn", "feed_forward", "img_mlp", "txt_mlp", "mlp_x", "mlp_c")
-_FUSED = ("linear1", "linear2")  # Flux's single blocks: attention and MLP in one matrix
-# What the words alone pass on their way to the picture: a stream of their own (SD3; Flux; Qwen-Image) …
-_TEXT_STREAM = (
-    "context_block",
-    "txt_attn",
-    "txt_mlp",
-    "add_q_proj",
-    "add_k_proj",
-    "add_v_proj",
-    "to_add_out",
-)
-# … or the keys and values of cross-attention (Custom Diffusion, arXiv 2212.04488, section 3.1; UNets, Wan).
-_CROSS_ATTENTION = ("attn2", "cross_attn")
-_KEYS_VALUES = ("to_k", "to_v", "k", "v")
-
-
-class LowRank(NamedTuple):
-    """The trained product of one layer: delta weight = alpha / rank * up @ down."""
-
-    down: Tensor  # rank, in
-    up: Tensor  # out, rank
-    alpha: float
-
-
-def target_layers(network: nn.Module, targets: str) -> list[str]:
-    """Paths of the linear layers that get an adapter, in the network's own order.
-
-    targets: one of config.TARGETS. Raises TrainingError where the network has none of them.
-    """
-    modules = [(path, module) for path, module in network.named_modules() if path]
-    linear = [path for path, module in modules if isinstance(module, nn.Linear)]
-    chosen = [path for path in linear if _is_target(path.split("."), targets)]
-    other = [path for path, module in modules if _is_other_matrix(module) and _is_target(path.split("."), targets)]
-    if other:
-        raise TrainingError(
-            f"{len(other)} of {len(other) + len(chosen)} layers to train are quantised ({other[0]}, …), which cannot "
-            "be trained on yet. Load the model in fp16, bf16 or fp32."
-        )
-    if not chosen:
-        raise TrainingError(
-            f"no layer to train: {type(network).__name__} has {len(linear)} linear layers and none of them is "
-            f"'{targets}'. Set targets to 'all_linear'."
-        )
-    return chosen
-
-
-def _is_other_matrix(module: nn.Module) -> bool:
-    """A linear layer of another class, as ComfyUI's for quantised weights."""
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and weight.dim() == 2 and not isinstance(module, (nn.Linear, nn.Embedding))
-
-
-def _is_target(elements: list[str], targets: str) -> bool:
-    if targets == "all_linear":
-        return True
-    if targets == "text":
-        return _is_target(elements, "attention_mlp") and _is_of_words(elements)
-    wanted = {*_ATTENTION, *_FUSED} if targets == "attention" else {*_ATTENTION, *_MLP, *_FUSED}
-    return not wanted.isdisjoint(elements)
-
-
-def _is_of_words(elements: list[str]) -> bool:
-    across = elements[-1] in _KEYS_VALUES and not {*_CROSS_ATTENTION}.isdisjoint(elements)
-    return across or not {*_TEXT_STREAM}.isdisjoint(elements)
+Layers = Mapping[str, nn.Module]  # adapted layers by path in the network; each has the frozen one as `base_layer`
 
 
 @contextmanager
-def attached(network: nn.Module, config: TrainConfig) -> Iterator[dict[str, LoraLayer]]:
-    """Put peft LoRA layers around the target layers of `network`; take them off again whatever happens.
+def attached(network: nn.Module, config: AdapterConfig, seed: int) -> Iterator[Layers]:
+    """Put adapters around the target layers of `network`; take them off again whatever happens.
 
-    Gives the layers by path. Adapter weights are float32 on the device of the layer they sit on; `down` is drawn
-    from the config's seed (Kaiming uniform) and `up` is zero, so the network starts as it was. The frozen weights
-    are never written.
+    Gives the layers by path. Adapter weights are float32 on the device of the layer they sit on, drawn from the seed on
+    the CPU, so that all devices start alike; the network answers as it did before. Frozen weights are never written.
     """
-    paths = target_layers(network, config.targets)
-    lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=_exactly(paths), bias="none")
-    generator = torch.Generator().manual_seed(config.seed)
+    paths = target_layers(network, config)
     try:
-        with torch.random.fork_rng(devices=[]):  # peft draws weights too, which are drawn anew below
-            inject_adapter_in_model(lora, network, adapter_name=ADAPTER)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed & (2**63 - 1))
+            _attach(network, paths, config)
         layers = {path: network.get_submodule(path) for path in paths}
         for layer in layers.values():
-            _initialise(layer, generator)
+            _ready(layer, config)
         yield layers
     finally:
         _detach(network)
 
 
-def _exactly(paths: list[str]) -> str:
-    """A pattern for peft that matches these paths and no others (a list would match by suffix)."""
-    return "|".join(path.replace(".", r"\.") for path in paths)
+def _attach(network: nn.Module, paths: list[str], config: AdapterConfig) -> None:
+    if config.kind == "oft":
+        rotation.attach(network, {path: rank_of(path, config) for path in paths})
+    else:
+        inject_adapter_in_model(_peft_config(paths, config), network, adapter_name=ADAPTER)
 
 
-def _initialise(layer: LoraLayer, generator: torch.Generator) -> None:
-    """float32 weights, whatever the base's dtype (peft casts to it): `down` Kaiming uniform, `up` zero."""
-    down, up = layer.lora_A[ADAPTER].float(), layer.lora_B[ADAPTER].float()
-    drawn = torch.empty(down.weight.shape)
-    nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
-    with torch.no_grad():
-        down.weight.copy_(drawn)
-        up.weight.zero_()
-    down.weight.requires_grad_(True)
-    up.weight.requires_grad_(True)
+def _peft_config(paths: list[str], config: AdapterConfig) -> LoraConfig | LoHaConfig | LoKrConfig:
+    ranks = {_exactly(path): rank_of(path, config) for path in paths}
+    alphas = {pattern: config.alpha or rank for pattern, rank in ranks.items()}
+    common = {
+        "r": config.rank, "target_modules": "|".join(ranks), "rank_pattern": ranks, "alpha_pattern": alphas,
+    }  # fmt: skip
+    if config.kind == "loha":
+        return LoHaConfig(alpha=config.rank, rank_dropout=config.dropout, **common)
+    if config.kind == "lokr":
+        return LoKrConfig(alpha=config.rank, rank_dropout=config.dropout, **common)
+    return LoraConfig(
+        lora_alpha=config.rank, lora_dropout=config.dropout, use_dora=config.kind == "dora",
+        use_rslora=config.scaling == "rslora", bias="none", **common,
+    )  # fmt: skip
+
+
+def rank_of(path: str, config: AdapterConfig) -> int:
+    """The rank of the first of the config's expressions that the path contains, else the config's own."""
+    return next((rank for pattern, rank in config.rank_patterns() if re.search(pattern, path)), config.rank)
+
+
+def _exactly(path: str) -> str:
+    """A pattern for peft that matches this path and no other (a plain name would match by suffix)."""
+    return "^" + path.replace(".", r"\.") + "$"
+
+
+def _ready(layer: nn.Module, config: AdapterConfig) -> None:
+    """float32 weights whatever the base's dtype (peft casts to it), and their start where the config wants another."""
+    for name, parameter in layer.named_parameters():
+        if not name.startswith("base_layer."):
+            parameter.data = parameter.data.float()
+            parameter.requires_grad_(True)
+    if config.initialisation == "pissa":
+        _start_from_principal(layer)
+
+
+@torch.no_grad()
+def _start_from_principal(layer: LoraLayer) -> None:
+    """Begin with the frozen weight's largest singular values (PiSSA, arXiv 2404.02948, equations 2 and 3).
+
+    The paper takes them out of the frozen weight; here a second adapter, which stays as it is, takes them off, so that
+    the weight is not written.
+    """
+    rank, scale = layer.r[ADAPTER], layer.scaling[ADAPTER]
+    weight = layer.base_layer.weight.detach().float()
+    left, values, right = torch.linalg.svd(weight.flatten(1), full_matrices=False)  # out,k  k  k,in
+    root = (values[:rank] / scale).sqrt()
+    down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+    down.copy_((root[:, None] * right[:rank]).reshape(down.shape))
+    up.copy_((left[:, :rank] * root).reshape(up.shape))
+    layer.lora_A[_INITIAL], layer.lora_B[_INITIAL] = _frozen_copy(layer.lora_A), _frozen_copy(layer.lora_B)
+    layer.lora_dropout[_INITIAL] = nn.Identity()
+    layer.r[_INITIAL], layer.scaling[_INITIAL] = rank, -scale
+    layer.use_dora[_INITIAL] = False
+    layer._active_adapter = [ADAPTER, _INITIAL]
+
+
+def _frozen_copy(sides: nn.ModuleDict) -> nn.Module:
+    copy = type(sides[ADAPTER]).__new__(type(sides[ADAPTER]))
+    copy.__dict__ = {**sides[ADAPTER].__dict__, "_parameters": dict(sides[ADAPTER]._parameters)}
+    copy.weight = nn.Parameter(sides[ADAPTER].weight.detach().clone(), requires_grad=False)
+    return copy
 
 
 def _detach(network: nn.Module) -> None:
     for path, module in list(network.named_modules()):
-        if isinstance(module, LoraLayer):
+        if isinstance(getattr(module, "base_layer", None), nn.Module):
             parent, _, name = path.rpartition(".")
             setattr(network.get_submodule(parent), name, module.base_layer)
     network.__dict__.pop("peft_config", None)
 
 
 @contextmanager
-def disabled(layers: dict[str, LoraLayer]) -> Iterator[None]:
+def disabled(layers: Layers) -> Iterator[None]:
     """The network answers as the base alone; the adapters stay on and are used again afterwards."""
     try:
         for layer in layers.values():
@@ -155,18 +133,72 @@ def disabled(layers: dict[str, LoraLayer]) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def parameters(layers: dict[str, LoraLayer]) -> list[nn.Parameter]:
-    """The trained parameters, in the order of the layers: down, up, down, up, ..."""
-    return [side[ADAPTER].weight for layer in layers.values() for side in (layer.lora_A, layer.lora_B)]
-
-
-def low_rank(layers: dict[str, LoraLayer], alpha: float) -> dict[str, LowRank]:
-    """A copy of the trained weights by layer path, float32 on the CPU."""
+def parameters(layers: Layers) -> dict[str, nn.Parameter]:
+    """The trained parameters by name, in the order of the layers."""
     return {
-        path: LowRank(
-            down=layer.lora_A[ADAPTER].weight.detach().cpu().clone(),
-            up=layer.lora_B[ADAPTER].weight.detach().cpu().clone(),
-            alpha=alpha,
-        )
+        f"{path}.{name}": parameter
+        for path, layer in layers.items()
+        for name, parameter in layer.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def state(layers: Layers) -> dict[str, Tensor]:
+    """A copy of the trained parameters, on the CPU."""
+    return {name: parameter.detach().cpu().clone() for name, parameter in parameters(layers).items()}
+
+
+@torch.no_grad()
+def load_state(layers: Layers, saved: Mapping[str, Tensor]) -> None:
+    """Put back what `state` gave, of adapters of the same config on the same network."""
+    for name, parameter in parameters(layers).items():
+        parameter.copy_(saved[name])
+
+
+def file_weights(layers: Layers, config: AdapterConfig) -> dict[str, dict[str, Tensor]]:
+    """What a LoRA file holds of each layer: tensors by the ends of their names, float32 on the CPU.
+
+    lora_down.weight, lora_up.weight and alpha (sd-scripts), dora_scale, hada_*, lokr_*, oft_blocks (LyCORIS, and
+    ComfyUI's comfy/weight_adapter).
+    """
+    ends = {"loha": _lycoris_ends, "lokr": _lokr_ends, "oft": rotation.file_weights}.get(config.kind, _lora_ends)
+    return {
+        path: {end: tensor.detach().float().cpu().contiguous().clone() for end, tensor in ends(layer).items()}
         for path, layer in layers.items()
     }
+
+
+def _lora_ends(layer: LoraLayer) -> dict[str, Tensor]:
+    """alpha is such that alpha / rank is the scale, however it was made (rsLoRA, or PiSSA's two adapters in one)."""
+    down, up = ([side[name].weight for name in side] for side in (layer.lora_A, layer.lora_B))
+    signs = [math.copysign(1, layer.scaling[name]) for name in layer.lora_A]
+    down, up = torch.cat(down), torch.cat([sign * each for sign, each in zip(signs, up, strict=True)], 1)
+    ends = {"lora_down.weight": down, "lora_up.weight": up, "alpha": torch.tensor(layer.scaling[ADAPTER] * len(down))}
+    return ends | {"dora_scale": _dora_scale(layer)} if ADAPTER in layer.lora_magnitude_vector else ends
+
+
+def _dora_scale(layer: LoraLayer) -> Tensor:
+    """The magnitudes as ComfyUI and Forge take them, one for each output: out,1 (or out,1,1,1).
+
+    DoRA's weight is m (W + D) / |W + D| with the change D (arXiv 2402.09353, equation 5); they divide by |W| instead
+    (`weight_decompose` in comfy/weight_adapter/base.py), so the file has m |W| / |W + D|.
+    """
+    weight = layer.base_layer.weight.detach().float()
+    changed = weight + layer.get_delta_weight(ADAPTER).detach().float()
+    magnitudes = layer.lora_magnitude_vector[ADAPTER].weight.flatten()
+    scale = magnitudes * weight.flatten(1).norm(dim=1) / changed.flatten(1).norm(dim=1)
+    return scale.reshape(-1, *[1] * (weight.dim() - 1))
+
+
+def _lycoris_ends(layer: nn.Module) -> dict[str, Tensor]:
+    sides = {name: getattr(layer, name) for name in layer.adapter_layer_names}
+    ends = {name: side[ADAPTER] for name, side in sides.items() if ADAPTER in side}
+    return ends | {"alpha": torch.tensor(layer.scaling[ADAPTER] * layer.r[ADAPTER])}
+
+
+def _lokr_ends(layer: nn.Module) -> dict[str, Tensor]:
+    """Programs know the rank by a factor that is split in two; where none is, they take the scale for 1."""
+    ends = _lycoris_ends(layer)
+    if not any(name.endswith("_a") for name in ends):
+        ends["lokr_w1"] = ends["lokr_w1"] * layer.scaling[ADAPTER]
+    return ends

@@ -17,6 +17,7 @@ class Progress:
     learning_rate: float
     seconds: float  # of this step alone
     prior_loss: float | None = None  # how far captions without the trigger moved; none without prior preservation
+    validation_loss: float | None = None  # where it was measured after this step
 
 
 @dataclass(frozen=True)

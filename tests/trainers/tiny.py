@@ -6,7 +6,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-from isengard.trainers.loop import Example
+from isengard.trainers.batch import Example
 
 
 class TinyNetwork(nn.Module):
@@ -67,10 +67,14 @@ class TinyBase:
         return self.network(x, sigma, torch.stack(list(conditions)))
 
 
-def examples(count: int = 5) -> list[Example]:
-    """Latents 16,2,4 that differ from each other, each with a condition of its own."""
+def pictures(count: int = 5, shapes=((2, 4),)) -> tuple[Example, ...]:
+    """Latents of 16 channels that differ from each other, each with a condition of its own."""
     generator = torch.Generator().manual_seed(7)
-    return [
-        Example(f"picture {n}", torch.randn(16, 2, 4, generator=generator), torch.randn(16, generator=generator))
+    return tuple(
+        Example(
+            f"picture {n}",
+            torch.randn(16, *shapes[n % len(shapes)], generator=generator),
+            (torch.randn(16, generator=generator),),
+        )
         for n in range(count)
-    ]
+    )

@@ -1,0 +1,90 @@
+"""Everything of a run that changes from step to step, and comes back from a saved state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from . import adapters, optimizers
+from .adapters import Layers
+from .config import TrainConfig
+from .run import Progress
+
+
+@dataclass
+class Session:
+    """A run in progress. step: how many were made. average: of the trained parameters, where the config wants one.
+    best: the parameters at the lowest validation loss so far."""
+
+    config: TrainConfig
+    layers: Layers
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    metrics: list[Progress] = field(default_factory=list)
+    average: dict[str, Tensor] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, layers: Layers, config: TrainConfig, device: torch.device, dtype: torch.dtype) -> Session:
+        parameters = adapters.parameters(layers)
+        optimizer = optimizers.adamw(parameters.values(), config.optimizer)
+        average = {}
+        if config.optimizer.ema_decay:
+            average = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        return cls(
+            config, layers, optimizer,
+            schedule=optimizers.schedule(optimizer, config.optimizer, config.steps),
+            # float16 has no room for small gradients: the loss is scaled up for the backward pass (1710.03740, 3.2)
+            scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
+            average=average,
+        )  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        """For a file: with it `load` goes on to the same numbers."""
+        return {
+            "step": self.step,
+            "parameters": adapters.state(self.layers),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average,
+            "best": self.best,
+            "metrics": [vars(entry) for entry in self.metrics],
+        }
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave, with the same config on the same base."""
+        self.step = saved["step"]
+        adapters.load_state(self.layers, saved["parameters"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.scaler.load_state_dict(saved["scaler"])
+        device = next(iter(adapters.parameters(self.layers).values())).device
+        self.average = {name: tensor.to(device) for name, tensor in saved["average"].items()}
+        self.best = dict(saved["best"])
+        self.metrics = [Progress(**entry) for entry in saved["metrics"]]
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Exponential moving average that follows faster while it is young."""
+        if not self.average:
+            return
+        decay = min(self.config.optimizer.ema_decay, (1 + self.step) / (10 + self.step))
+        parameters = [parameter.detach() for parameter in adapters.parameters(self.layers).values()]
+        get_ema_multi_avg_fn(decay)(list(self.average.values()), parameters, None)
+
+    def current(self) -> dict[str, Tensor]:
+        """The averaged parameters where there are any, else the last."""
+        return self.average or adapters.state(self.layers)
+
+    def result(self) -> dict[str, Tensor]:
+        """What the LoRA is made of: the parameters of the lowest validation loss, where there was validation."""
+        return self.best or self.current()

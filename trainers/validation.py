@@ -1,0 +1,68 @@
+"""The loss on pictures that are not trained on, comparable from step to step and run to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from . import adapters, batch, draws
+from .batch import Base, Examples, NoisyBatch
+from .config import ObjectiveConfig, TrainConfig
+from .session import Session
+
+SEED = 0  # of the noise, whatever the run's seed
+_PLAIN = ObjectiveConfig(timestep_sampling="uniform")  # the native loss, whatever the run's objective
+
+
+@dataclass(frozen=True)
+class Check:
+    """The held-out pictures at their noise levels, a picture a batch; none where validation is off."""
+
+    base: Base
+    batches: tuple[NoisyBatch, ...]
+    every: int
+
+    def measure_when_due(self, session: Session) -> float | None:
+        """The mean native loss, when it is due; a lower one than before is kept as the best."""
+        if not self.batches or session.step % self.every:
+            return None
+        before = [entry.validation_loss for entry in session.metrics if entry.validation_loss is not None]
+        measured = self._of_result(session)
+        if measured < min(before, default=float("inf")):
+            session.best = {name: tensor.cpu().clone() for name, tensor in session.current().items()}
+        return measured
+
+    @torch.no_grad()
+    def _of_result(self, session: Session) -> float:
+        """With the averaged parameters where the run has them, since they would be its result."""
+        own = adapters.state(session.layers)
+        adapters.load_state(session.layers, session.current())
+        try:
+            losses = [batch.native_loss(self.base, each, _PLAIN) for each in self.batches]
+        finally:
+            adapters.load_state(session.layers, own)
+        return float(torch.stack(losses).mean())
+
+
+def prepare(base: Base, examples: Examples, config: TrainConfig) -> Check:
+    """Noise and levels for every held-out picture: `levels` of them, in the middle of equal parts of the schedule, so
+    that every part counts alike (stratified sampling). All follow from the picture's place alone."""
+    if not config.validation.every:
+        return Check(base, (), 0)
+    positions = (torch.arange(config.validation.levels, dtype=torch.float64) + 0.5) / config.validation.levels
+    batches = []
+    for place, example in enumerate(examples.held_out):
+        generator = draws.generator(SEED, place)
+        for sigma in batch.levels(base, positions, example.latent, _PLAIN):
+            noise = torch.randn(example.latent.shape, generator=generator)
+            picture = batch.at_level(base, example, noise, sigma[None])
+            batches.append(batch.stack(base, [picture], [example.conditions[0]], _PLAIN))
+    return Check(base, tuple(batches), config.validation.every)
+
+
+def out_of_patience(session: Session) -> bool:
+    """Whether the last `patience` measurements brought nothing better than the one before them."""
+    patience = session.config.validation.patience
+    measured = [entry.validation_loss for entry in session.metrics if entry.validation_loss is not None]
+    return 0 < patience < len(measured) and min(measured[-patience:]) >= min(measured[:-patience])
