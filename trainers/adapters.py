@@ -133,6 +133,24 @@ def disabled(layers: Layers) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
+@contextmanager
+def without_dropout(layers: Layers) -> Iterator[None]:
+    """The adapters answer as they will when they are used; the frozen layers are left alone."""
+    own = [
+        module
+        for layer in layers.values()
+        for name, module in layer.named_modules()
+        if name.split(".")[0] != "base_layer" and module.training
+    ]
+    try:
+        for module in own:
+            module.training = False
+        yield
+    finally:
+        for module in own:
+            module.training = True
+
+
 def parameters(layers: Layers) -> dict[str, nn.Parameter]:
     """The trained parameters by name, in the order of the layers."""
     return {

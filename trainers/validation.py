@@ -39,7 +39,8 @@ class Check:
         own = adapters.state(session.layers)
         adapters.load_state(session.layers, session.current())
         try:
-            losses = [batch.native_loss(self.base, each, _PLAIN) for each in self.batches]
+            with adapters.without_dropout(session.layers):
+                losses = [batch.native_loss(self.base, each, _PLAIN) for each in self.batches]
         finally:
             adapters.load_state(session.layers, own)
         return float(torch.stack(losses).mean())
