@@ -1,4 +1,4 @@
-"""What a caption says without the character: for prior preservation."""
+"""What a caption says otherwise: in another order, and without the character."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+import numpy as np
+
 from .errors import TrainingError
+
+
+def shuffled(caption: str, keep: int, count: int, seed: int) -> list[str]:
+    """Up to `count` different orders of the caption's parts between commas, the first `keep` of them left in place; the
+    caption itself comes first. seed and caption decide them."""
+    parts = [part.strip() for part in caption.split(",")]
+    generator = np.random.default_rng([seed, *caption.encode()])
+    orders = {caption: None}
+    for _ in range(4 * count):  # short captions have few orders, which come up again and again
+        order = keep + generator.permutation(max(0, len(parts) - keep))
+        orders[", ".join([*parts[:keep], *(parts[place] for place in order)])] = None
+    return list(orders)[:count]
 
 
 def class_captions(captions: Mapping[str, str], trigger: str, class_noun: str) -> dict[str, str]:

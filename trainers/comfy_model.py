@@ -1,8 +1,7 @@
-"""ComfyUI's model, VAE and text encoder as the trainer uses them. The only file in trainers/ that imports comfy."""
+"""ComfyUI's MODEL as the trainer uses it. Of trainers/, only the files comfy_*.py import comfy."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +16,7 @@ import comfy.sd
 import torch
 from torch import Tensor, nn
 
+from . import fingerprints
 from .errors import TrainingError
 
 # Class names in comfy.model_sampling; a newer ComfyUI has more than an older one, and an unknown one still trains.
@@ -33,7 +33,7 @@ _NOT_TRAINABLE = ("IMG_TO_IMG", "IMG_TO_IMG_FLOW")  # they answer in one step: t
 
 
 class ComfyBase:
-    """A loaded ComfyUI MODEL as the training loop's frozen base (see `loop.Base`). Made by `opened`."""
+    """A loaded ComfyUI MODEL as the training's frozen base (see `batch.Base`). Made by `opened`."""
 
     def __init__(self, patcher):
         model = patcher.model
@@ -124,48 +124,9 @@ def prediction_type(patcher) -> str:
     return next((_PREDICTIONS[name] for name in classes if name in _PREDICTIONS), classes[0])
 
 
-def encode_pictures(vae, patcher, pictures: Sequence[Tensor]) -> list[Tensor]:
-    """Latents in the model's own space (after `process_latent_in`): H,W,3 in 0..1 -> C,h,w float32 on the CPU.
-
-    Raises TrainingError for a VAE of another model.
-    """
-    latents = []
-    for pixels in pictures:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        raw = vae.encode(pixels[None])
-        wanted = patcher.model.latent_format.latent_channels
-        if raw.shape[1] != wanted:
-            raise TrainingError(
-                f"the VAE gives latents of {raw.shape[1]} channels and the model takes {wanted}. Connect the VAE that "
-                "belongs to this model."
-            )
-        latent = patcher.model.process_latent_in(raw).float().cpu()
-        with torch.inference_mode(False):
-            latents.append(latent[0].clone())
-    return latents
-
-
-def encode_captions(clip, captions: Sequence[str]) -> dict[str, list]:
-    """CONDITIONING of every distinct caption."""
-    encoded = {}
-    for caption in dict.fromkeys(captions):
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        encoded[caption] = _ordinary_copy(clip.encode_from_tokens_scheduled(clip.tokenize(caption)))
-    return encoded
-
-
 def fingerprint(base: ComfyBase) -> str:
-    """A sha256 that tells base models apart: every weight's name, type, shape and about a thousand of its values.
-
-    Whole files of 20 GB would take longer to hash than a short run takes to train. A LoRA that is loaded into the
-    base counts, since it is in the weights.
-    """
-    digest = hashlib.sha256()
-    for name, weight in sorted(base.network.state_dict().items()):
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        flat = weight.detach().flatten()
-        digest.update(flat[:: max(1, len(flat) // 1024)].float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    """A sha256 that tells base models apart. A LoRA that is loaded into the base counts, since it is in the weights."""
+    return fingerprints.of_weights(base.network.state_dict())
 
 
 def lora_names(patcher) -> dict[str, str]:
@@ -294,15 +255,3 @@ def _ordinary(tensor: Tensor) -> Tensor:
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(tensor.detach().clone(), requires_grad=tensor.requires_grad)
     return tensor.clone()
-
-
-def _ordinary_copy(value):
-    """A CONDITIONING with every tensor copied out of inference mode."""
-    if isinstance(value, Tensor):
-        with torch.inference_mode(False):
-            return value.clone()
-    if isinstance(value, dict):
-        return {key: _ordinary_copy(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_ordinary_copy(item) for item in value)
-    return value

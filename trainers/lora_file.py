@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from . import state_file
-from .adapters import LowRank
 from .errors import TrainingError
 from .run import Run
 
 PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
-def kohya_state_dict(layers: Mapping[str, LowRank], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """`<name>.lora_down.weight`, `<name>.lora_up.weight` and `<name>.alpha` for each layer (sd-scripts' format).
+def kohya_state_dict(layers: Mapping[str, Mapping[str, Tensor]], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """`<name>.lora_down.weight` and so on for each layer (sd-scripts' format; LyCORIS' for other adapters).
 
-    names: kohya name by layer path. Raises TrainingError for a layer without one.
+    layers: tensors by layer path and by the ends of their names. names: kohya name by layer path. Raises TrainingError
+    for a layer without one.
     """
     nameless = [path for path in layers if path not in names]
     if nameless:
@@ -28,13 +28,7 @@ def kohya_state_dict(layers: Mapping[str, LowRank], names: Mapping[str, str]) ->
             f"{len(nameless)} of {len(layers)} trained layers have no name in a LoRA file ({nameless[0]}, …): "
             "ComfyUI could not load them. Choose other targets."
         )
-    state: dict[str, Tensor] = {}
-    for path, layer in layers.items():
-        name = names[path]
-        state[f"{name}.lora_down.weight"] = layer.down
-        state[f"{name}.lora_up.weight"] = layer.up
-        state[f"{name}.alpha"] = torch.tensor(float(layer.alpha))
-    return state
+    return {f"{names[path]}.{end}": tensor for path, ends in layers.items() for end, tensor in ends.items()}
 
 
 def metadata(run: Run) -> dict[str, str]:
@@ -43,9 +37,9 @@ def metadata(run: Run) -> dict[str, str]:
     return {
         "ss_output_name": run.name,
         "ss_network_module": "networks.lora",
-        "ss_network_dim": str(config.rank),
-        "ss_network_alpha": str(config.alpha),
-        "ss_learning_rate": str(config.learning_rate),
+        "ss_network_dim": str(config.adapter.rank),
+        "ss_network_alpha": str(config.adapter.scaled_by),
+        "ss_learning_rate": str(config.optimizer.learning_rate),
         "ss_steps": str(config.steps),
         "ss_seed": str(config.seed),
         "isengard.run": run.id,

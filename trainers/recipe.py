@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from . import buckets, captions, comfy_model, loop, lora_file
+from . import buckets, captions, comfy_encoders, comfy_model, fingerprints, loop, lora_file, run_folder
+from .batch import Base, Example, Examples, check_examples
+from .cache import Cache
 from .config import TrainConfig
+from .errors import TrainingError
 from .run import Run
+
+ORDERS = 10  # of a caption's parts, when they are shuffled: each is encoded, since the text encoder leaves memory
+_SPLIT_SEED = 0  # held-out pictures are the same from run to run
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to train on: pixels H,W,3 float32 in 0..1 (sRGB), and its caption."""
+    """A picture to train on.
+
+    pixels: H,W,3 float32 in 0..1 (sRGB). captions: one or more. mask: H,W in 0..1, 1 where it is learned. repeats: how
+    often an epoch shows it. weight: of its loss. held_out: for validation alone.
+    """
 
     name: str
     pixels: Tensor
-    caption: str
+    captions: tuple[str, ...]
+    mask: Tensor | None = None
+    repeats: int = 1
+    weight: float = 1.0
+    held_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,20 +48,31 @@ class TrainingSet:
     pictures: tuple[Picture, ...]
 
 
+@dataclass(frozen=True)
+class Folders:
+    """Where a run finds what was made before, and leaves what it makes; none: nothing is kept."""
+
+    runs: Path | None = None
+    cache: Path | None = None
+
+
 def train_lora(
-    model, clip, vae, training_set: TrainingSet, config: TrainConfig, report: loop.Report
+    model, clip, vae, training_set: TrainingSet, config: TrainConfig, report: loop.Report, folders: Folders = Folders()
 ) -> tuple[dict[str, Tensor], Run]:
     """Train a LoRA and give its weights (kohya names) and the run.
 
-    model, clip, vae: ComfyUI's MODEL, CLIP and VAE. Raises TrainingError; what `report` raises passes through.
+    A run that was finished before is not trained again, and one that was stopped goes on. model, clip, vae: ComfyUI's
+    MODEL, CLIP and VAE. Raises TrainingError; what `report` raises passes through.
     """
-    prediction = comfy_model.prediction_type(model)
-    examples = encode(model, clip, vae, training_set.pictures, config)
+    prediction, names = comfy_model.prediction_type(model), comfy_model.lora_names(model)
+    examples = encode(model, clip, vae, training_set.pictures, config, Cache(folders.cache))
     with comfy_model.opened(model) as base:
         base_hash = comfy_model.fingerprint(base)
-        trained = loop.train(base, examples, config, report)
+        key = run_key(base_hash, config, examples)
+        place = run_folder.RunFolder(folders.runs, training_set.name, key, config)
+        trained = place.finished() or _trained(base, examples, config, report, place)
     run = Run(
-        id=new_run_id(),
+        id=place.id,
         name=training_set.name,
         config=config,
         dataset_hash=training_set.hash,
@@ -53,25 +80,133 @@ def train_lora(
         prediction=prediction,
         metrics=trained.metrics,
     )
-    return lora_file.kohya_state_dict(trained.layers, comfy_model.lora_names(model)), run
+    return lora_file.kohya_state_dict(trained.weights, names), run
 
 
-def encode(model, clip, vae, pictures: Sequence[Picture], config: TrainConfig) -> list[loop.Example]:
-    """Every picture's latent with its own caption's condition, and for prior preservation that of the caption without
+def _trained(
+    base: Base, examples: Examples, config: TrainConfig, report: loop.Report, place: run_folder.RunFolder
+) -> loop.Trained:
+    """From the start, or from where the run was stopped."""
+    trained = loop.train(base, examples, config, report, place.keep, place.saved())
+    place.finish(trained)
+    return trained
+
+
+def run_key(base_hash: str, config: TrainConfig, examples: Examples) -> str:
+    """Tells runs apart by everything that their result follows from: the base, the settings, and what was encoded."""
+    parts = [base_hash, config.to_yaml()]
+    for example in (*examples.trained, *examples.held_out):
+        tensors = {"latent": example.latent} | ({} if example.mask is None else {"mask": example.mask})
+        words = fingerprints.of_nested([example.conditions, example.class_conditions])
+        parts += [fingerprints.of_weights(tensors), words, f"{example.repeats} {example.weight}"]
+    return fingerprints.of_parts(*parts, str(len(examples.held_out)), fingerprints.of_nested(examples.empty))
+
+
+def encode(model, clip, vae, pictures: Sequence[Picture], config: TrainConfig, cache: Cache) -> Examples:
+    """Every picture's latent with its captions' conditions, and for prior preservation those of the captions without
     the trigger. Raises TrainingError for latents that are not finite, and captions that lack the trigger."""
-    own = {picture.name: picture.caption for picture in pictures}
-    others = captions.class_captions(own, config.trigger, config.class_noun) if config.prior_loss_weight else {}
-    cropped = [buckets.square(picture.pixels, config.resolution) for picture in pictures]
-    latents = comfy_model.encode_pictures(vae, model, cropped)
-    conditions = comfy_model.encode_captions(clip, [*own.values(), *others.values()])
+    held_out = split(pictures, config)
+    latents = _latents(model, vae, pictures, config, cache)
+    texts = [_texts(picture, config) for picture in pictures]
+    others = _class_texts(pictures, texts, config)
+    wanted = [text for group in (*texts, *others) for text in group] + ([""] if config.data.caption_dropout else [])
+    conditions = _conditions(clip, wanted, cache)
     examples = [
-        loop.Example(picture.name, latent, conditions[picture.caption], conditions.get(others.get(picture.name)))
-        for picture, latent in zip(pictures, latents, strict=True)
+        Example(
+            name=picture.name,
+            latent=latent,
+            conditions=tuple(conditions[text] for text in own),
+            class_conditions=tuple(conditions[text] for text in other),
+            mask=None if picture.mask is None else _mask(picture.mask, latent, config),
+            repeats=picture.repeats,
+            weight=picture.weight,
+        )
+        for picture, latent, own, other in zip(pictures, latents, texts, others, strict=True)
     ]
-    loop.check_examples(examples)  # before minutes go into loading a large model
-    return examples
+    check_examples(examples)  # before minutes go into loading a large model
+    return Examples(
+        trained=tuple(example for example, out in zip(examples, held_out, strict=True) if not out),
+        held_out=tuple(example for example, out in zip(examples, held_out, strict=True) if out),
+        empty=conditions.get("") if config.data.caption_dropout else None,
+    )
 
 
-def new_run_id() -> str:
-    """The time to the second and four random hex digits: sorts by time, and two runs a second differ."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+def split(pictures: Sequence[Picture], config: TrainConfig) -> list[bool]:
+    """Which pictures are held out: those that say so, else a share of them, the same from run to run.
+
+    Raises TrainingError where none would be left to train on.
+    """
+    marked = [picture.held_out for picture in pictures]
+    if config.validation.every and not any(marked) and len(pictures) > 1:
+        count = min(len(pictures) - 1, max(1, round(config.validation.share * len(pictures))))
+        chosen = np.random.default_rng(_SPLIT_SEED).permutation(len(pictures))[:count]
+        marked = [place in chosen for place in range(len(pictures))]
+    if config.validation.every and not any(marked):
+        raise TrainingError(
+            f"validation holds pictures out, and there is {len(pictures)} in all. Add pictures, or turn it off."
+        )
+    if pictures and all(marked):
+        raise TrainingError(f"all {len(pictures)} pictures are held out for validation, and none is left to train on.")
+    return marked
+
+
+def _latents(model, vae, pictures: Sequence[Picture], config: TrainConfig, cache: Cache) -> list[Tensor]:
+    """Of every picture, cut to its size, in the model's own space."""
+    sizes = [size_of(picture, config) for picture in pictures]
+    vae_hash = comfy_encoders.vae_fingerprint(vae)
+    keys = [
+        fingerprints.of_parts("latent", vae_hash, fingerprints.of_picture(picture.pixels), str(size))
+        for picture, size in zip(pictures, sizes, strict=True)
+    ]
+
+    def encode(places: Sequence[int]) -> Iterator[Tensor]:
+        cut: Iterable[Tensor] = (buckets.cut(pictures[place].pixels, *sizes[place]) for place in places)
+        return comfy_encoders.encode_pictures(vae, cut)
+
+    with torch.inference_mode(False):
+        return [comfy_encoders.latent_for_model(model, latent) for latent in cache.values(keys, encode)]
+
+
+def size_of(picture: Picture, config: TrainConfig) -> tuple[int, int]:
+    """Height and width in pixels that a picture is trained at."""
+    if config.data.crop == "square":
+        return config.data.resolution, config.data.resolution
+    return buckets.size_of(*picture.pixels.shape[:2], config.data.resolution, config.data.bucket_step)
+
+
+def _mask(mask: Tensor, latent: Tensor, config: TrainConfig) -> Tensor:
+    """H,W -> 1,h,w of the latent's size, cut as the picture is."""
+    height, width = latent.shape[-2:]
+    return buckets.cut(mask[..., None], height, width).movedim(-1, 0)
+
+
+def _texts(picture: Picture, config: TrainConfig) -> list[str]:
+    if not config.data.shuffle:
+        return list(picture.captions)
+    orders = (captions.shuffled(text, config.data.keep_parts, ORDERS, config.seed) for text in picture.captions)
+    return [text for group in orders for text in group]
+
+
+def _class_texts(pictures: Sequence[Picture], texts: list[list[str]], config: TrainConfig) -> list[list[str]]:
+    """Without the trigger, in the order of `texts`; empty without prior preservation."""
+    if not config.prior.weight:
+        return [[] for _ in texts]
+    by_place = {
+        (f"{picture.name}, caption {place}" if place else picture.name): text
+        for picture, group in zip(pictures, texts, strict=True)
+        for place, text in enumerate(group)
+    }
+    others = iter(captions.class_captions(by_place, config.prior.trigger, config.prior.class_noun).values())
+    return [list(itertools.islice(others, len(group))) for group in texts]
+
+
+def _conditions(clip, texts: Sequence[str], cache: Cache) -> Mapping[str, list]:
+    """The CONDITIONING of every distinct text."""
+    distinct = list(dict.fromkeys(texts))
+    clip_hash = comfy_encoders.clip_fingerprint(clip)
+    keys = [fingerprints.of_parts("text", clip_hash, text) for text in distinct]
+    with torch.inference_mode(False):
+        made = cache.values(
+            keys, lambda places: comfy_encoders.encode_captions(clip, [distinct[place] for place in places])
+        )
+    return dict(zip(distinct, made, strict=True))

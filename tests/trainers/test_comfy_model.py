@@ -8,14 +8,21 @@ import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 
-from isengard.trainers import adapters, loop, lora_file, timesteps
-from isengard.trainers.config import TrainConfig
+from isengard.trainers import batch, draws, loop, lora_file, targets, timesteps
+from isengard.trainers.batch import Example, Examples
+from isengard.trainers.config import AdapterConfig, DataConfig, ObjectiveConfig, OptimizerConfig, TrainConfig
 from isengard.trainers.errors import TrainingError
-from isengard.trainers.loop import Example
 
 pytestmark = pytest.mark.comfyui
 
-CONFIG = TrainConfig(steps=2, rank=4, alpha=4, batch_size=2, learning_rate=1e-2, seed=5, timestep_sampling="uniform")
+CONFIG = TrainConfig(
+    steps=2,
+    seed=5,
+    adapter=AdapterConfig(rank=4),
+    objective=ObjectiveConfig(timestep_sampling="uniform"),
+    optimizer=OptimizerConfig(learning_rate=1e-2),
+    data=DataConfig(batch_size=2),
+)
 
 
 def conditioning(seed, pooled=True):
@@ -28,10 +35,19 @@ def conditioning(seed, pooled=True):
 def examples(kind):
     generator = torch.Generator().manual_seed(9)
     channels = 16 if kind == "sd3" else 4
-    return [
-        Example(f"{n}.png", torch.randn(channels, 8, 8, generator=generator), conditioning(n, pooled=kind == "sd3"))
-        for n in range(3)
-    ]
+    return Examples(
+        tuple(
+            Example(
+                f"{n}.png", torch.randn(channels, 8, 8, generator=generator), (conditioning(n, pooled=kind == "sd3"),)
+            )
+            for n in range(3)
+        )
+    )
+
+
+def all_three(shown: int) -> list[draws.Draw]:
+    """A batch of every picture, with noise that no step has."""
+    return [draws.Draw(place, 0, 1000 + 3 * shown + place) for place in range(3)]
 
 
 def with_v_prediction(patcher):
@@ -46,35 +62,38 @@ def with_v_prediction(patcher):
     return clone
 
 
-def drawn(latent, config, step):
-    """The noise and the schedule positions of a step: data, so they are drawn with the trainer's own functions."""
-    generator = loop.step_generator(config.seed, step)
-    noise = torch.randn(latent.shape, generator=generator)
-    return noise, timesteps.draw_positions(config.timestep_sampling, len(latent), generator)
+def drawn(batch_drawn, shape):
+    """The noise and the schedule positions of a batch: data, so they are drawn with the trainer's own functions."""
+    noises, positions = [], []
+    for draw in batch_drawn:
+        generator = draws.generator(CONFIG.seed, draw.shown)
+        noises.append(torch.randn(shape, generator=generator))
+        positions.append(timesteps.draw_positions(CONFIG.objective, 1, generator))
+    return torch.stack(noises), torch.cat(positions)
 
 
-def ddpm_reference(network, batch, config, step, kind):
+def ddpm_reference(network, pictures, batch_drawn, kind):
     """Loss of a discrete eps or v model, from DDPM's definitions and Stable Diffusion's schedule."""
-    latent = torch.stack([example.latent for example in batch]).double()
-    noise, positions = drawn(latent.float(), config, step)
+    latent = torch.stack([example.latent for example in pictures]).double()
+    noise, positions = drawn(batch_drawn, latent.shape[1:])
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     alphas = torch.cumprod(1 - betas, 0)
     t = (positions * 1000).long()
     a = alphas[t].reshape(-1, 1, 1, 1)
     x = a.sqrt() * latent + (1 - a).sqrt() * noise
     target = noise if kind == "eps" else a.sqrt() * noise - (1 - a).sqrt() * latent
-    context = torch.cat([example.condition[0][0] for example in batch])
+    context = torch.cat([example.conditions[0][0][0] for example in pictures])
     predicted = network(x.float(), t.float(), context=context)
     return ((predicted.double() - target) ** 2).mean()
 
 
-def flow_reference(network, batch, config, step, kind):
+def flow_reference(network, pictures, batch_drawn, kind):
     """Loss of SD3's rectified flow (arXiv 2403.03206, section 2), timesteps in thousandths."""
-    latent = torch.stack([example.latent for example in batch])
-    noise, positions = drawn(latent, config, step)
+    latent = torch.stack([example.latent for example in pictures])
+    noise, positions = drawn(batch_drawn, latent.shape[1:])
     s = positions.float().reshape(-1, 1, 1, 1)
-    context = torch.cat([example.condition[0][0] for example in batch])
-    pooled = torch.cat([example.condition[0][1]["pooled_output"] for example in batch])
+    context = torch.cat([example.conditions[0][0][0] for example in pictures])
+    pooled = torch.cat([example.conditions[0][0][1]["pooled_output"] for example in pictures])
     predicted = network((1 - s) * latent + s * noise, 1000 * positions.float(), context=context, y=pooled)
     return ((predicted - (noise - latent)) ** 2).mean()
 
@@ -88,11 +107,12 @@ def test_the_loss_is_the_native_one(comfy_model, load, kind, checkpoint, referen
     if kind == "v":
         patcher = with_v_prediction(patcher)
     assert comfy_model.prediction_type(patcher) == kind
-    batch = examples(checkpoint)
+    pictures = examples(checkpoint)
     with comfy_model.opened(patcher) as base, torch.no_grad():
-        for step in range(4):
-            ours = loop.native_loss(base, loop.add_noise(base, batch, CONFIG, step), batch)
-            expected = reference(base.network, batch, CONFIG, step, kind)
+        for shown in range(4):
+            noisy = pictures.batch(all_three(shown), base, CONFIG)
+            ours = batch.native_loss(base, noisy, CONFIG.objective)
+            expected = reference(base.network, pictures.trained, all_three(shown), kind)
             assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -105,13 +125,13 @@ def test_the_lora_gives_in_comfyui_what_was_trained(comfy_model, load, checkpoin
 
     def measure(base):
         with torch.no_grad():
-            noisy = [loop.add_noise(base, pictures, CONFIG, 100 + k) for k in range(3)]
-            return torch.stack([loop.native_loss(base, each, pictures) for each in noisy])
+            noisy = [pictures.batch(all_three(shown), base, CONFIG) for shown in range(3)]
+            return torch.stack([batch.native_loss(base, each, CONFIG.objective) for each in noisy])
 
     with comfy_model.opened(patcher) as base:
         untrained = measure(base)
         trained = loop.train(base, pictures, config, lambda progress: losses.append(measure(base)))
-    patched = comfy_model.with_lora(patcher, lora_file.kohya_state_dict(trained.layers, names))
+    patched = comfy_model.with_lora(patcher, lora_file.kohya_state_dict(trained.weights, names))
     with comfy_model.opened(patched) as base:
         loaded = measure(base)
     assert (losses[-1] - untrained).abs().min() > 1e-3, "training changed nothing, so this test shows nothing"
@@ -124,9 +144,9 @@ def test_every_target_has_a_name_that_comfyui_maps_to_it(comfy_model, load):
     for checkpoint in ("sd3", "sd15"):
         patcher = load(checkpoint)
         names, known = comfy_model.lora_names(patcher), comfy.lora.model_lora_keys_unet(patcher.model, {})
-        targets = adapters.target_layers(patcher.model.diffusion_model, "all_linear")
-        assert {path: known[names[path]] for path in targets} == {p: f"diffusion_model.{p}.weight" for p in targets}
-        assert len({names[path] for path in targets}) == len(targets)
+        paths = targets.target_layers(patcher.model.diffusion_model, AdapterConfig(targets="all_layers"))
+        assert {path: known[names[path]] for path in paths} == {p: f"diffusion_model.{p}.weight" for p in paths}
+        assert len({names[path] for path in paths}) == len(paths)
 
 
 def test_unet_names_are_diffusers_block_names(comfy_model, load):
@@ -237,15 +257,15 @@ def test_shifted_levels_are_those_of_the_models_own_sampler(comfy_model, load):
 
 def test_captions_of_different_lengths_fit_into_one_step(comfy_model, load):
     """SD3 does not pad: 77 tokens and 154 cannot be one batch. Each predicts as it does alone."""
-    short, other, long = examples("sd3")
-    tokens, more = long.condition[0]
-    long = Example("long", long.latent, [[torch.cat([tokens, tokens], 1), more]])
-    batch = [short, long, other]
+    short, other, long = examples("sd3").trained
+    tokens, more = long.conditions[0][0]
+    long = Example("long", long.latent, ([[torch.cat([tokens, tokens], 1), more]],))
+    pictures = [short, long, other]
     with comfy_model.opened(load("sd3")) as base, torch.no_grad():
-        x, sigma = torch.stack([example.latent for example in batch]), torch.tensor([0.2, 0.5, 0.9])
-        together = base.predict(x, sigma, [example.condition for example in batch])
-        for place, example in enumerate(batch):
-            alone = base.predict(x[place : place + 1], sigma[place : place + 1], [example.condition])
+        x, sigma = torch.stack([example.latent for example in pictures]), torch.tensor([0.2, 0.5, 0.9])
+        together = base.predict(x, sigma, [example.conditions[0] for example in pictures])
+        for place, example in enumerate(pictures):
+            alone = base.predict(x[place : place + 1], sigma[place : place + 1], [example.conditions[0]])
             torch.testing.assert_close(together[place : place + 1], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -263,10 +283,10 @@ def test_a_network_that_prepares_its_text_itself_can_be_trained(comfy_model, loa
         return conds
 
     monkeypatch.setattr(patcher.model, "extra_conds", extra_conds)
-    config = dataclasses.replace(CONFIG, steps=3, targets="all_linear")
+    config = dataclasses.replace(CONFIG, steps=3, adapter=AdapterConfig(rank=4, targets="all_linear"))
     with comfy_model.opened(patcher) as base:
         trained = loop.train(base, examples("sd3"), config, lambda progress: None)
-    assert "y_embedder.mlp.0" in trained.layers
+    assert "y_embedder.mlp.0" in trained.weights
     assert adapted == [False] * 3  # once for each picture's caption
 
 

@@ -17,7 +17,6 @@ from isengard.trainers.config import (
     OptimizerConfig,
     PriorConfig,
     TrainConfig,
-    ValidationConfig,
 )
 from isengard.trainers.errors import TrainingError
 

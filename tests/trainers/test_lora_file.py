@@ -6,16 +6,22 @@ import torch
 from safetensors.torch import load_file
 
 from isengard.trainers import lora_file
-from isengard.trainers.adapters import LowRank
-from isengard.trainers.config import TrainConfig
+from isengard.trainers.config import AdapterConfig, TrainConfig
 from isengard.trainers.errors import TrainingError
 from isengard.trainers.run import Run
 
-RUN = Run("20260101-000000-abcd", "mira", TrainConfig(rank=2, alpha=1.0, steps=5), "d" * 64, "b" * 64, "flow", ())
+CONFIG = TrainConfig(steps=5, adapter=AdapterConfig(rank=2, alpha=1.0))
+RUN = Run("20260101-000000-abcd", "mira", CONFIG, "d" * 64, "b" * 64, "flow", ())
 
 
 def layers():
-    return {"blocks.0.attn.q": LowRank(torch.full((2, 3), 0.5), torch.full((4, 2), 0.25), 1.0)}
+    return {
+        "blocks.0.attn.q": {
+            "lora_down.weight": torch.full((2, 3), 0.5),
+            "lora_up.weight": torch.full((4, 2), 0.25),
+            "alpha": torch.tensor(1.0),
+        }
+    }
 
 
 def state():

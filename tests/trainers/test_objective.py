@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from isengard.trainers import objective
+from isengard.trainers.config import LOSSES
 
 from .tiny import FlowSampling
 
@@ -92,6 +93,74 @@ def test_noised_leaves_the_callers_noise_alone():
     assert noise.item() == 1.0
 
 
-def test_error_is_one_number_a_picture():
-    prediction, target = torch.zeros(2, 1, 2, 2), torch.tensor([1.0, 3.0]).reshape(2, 1, 1, 1).expand(2, 1, 2, 2)
-    assert objective.mean_squared_error(prediction, target).tolist() == [1.0, 9.0]
+# -- how far off
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_errors_are_the_formulas(loss):
+    """Written out; 1.5 is beyond delta and 0.2 within."""
+    delta, off = 0.5, torch.tensor([[-1.5, 0.2, 0.0]])
+    expected = {
+        "mse": off.square(),
+        "huber": torch.where(off.abs() <= delta, 0.5 * off.square(), delta * (off.abs() - 0.5 * delta)),
+        "smooth_l1": torch.where(off.abs() <= delta, 0.5 * off.square() / delta, off.abs() - 0.5 * delta),
+    }[loss]
+    got = objective.errors(loss, off.to(torch.bfloat16), torch.zeros(1, 3), delta)
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got, expected, rtol=1e-2, atol=0)
+
+
+def test_one_number_a_picture():
+    errors = torch.tensor([1.0, 9.0]).reshape(2, 1, 1, 1).expand(2, 3, 2, 2)
+    assert objective.of_each(errors).tolist() == [1.0, 9.0]
+
+
+@pytest.mark.parametrize("floor, expected", [(0.0, 1.0), (1.0, 4.0), (0.5, (2 * 1 + 2 * 0.5 * 7) / 3)])
+def test_what_a_mask_leaves_out_counts_as_much_as_the_floor(floor, expected):
+    """Two columns of a picture are in the mask and have an error of 1; the others have 7."""
+    errors = torch.tensor([1.0, 1.0, 7.0, 7.0]).expand(1, 3, 4, 4)
+    mask = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(1, 1, 4, 4)
+    assert objective.of_each(errors, mask, floor).item() == pytest.approx(expected)
+
+
+def test_a_picture_that_is_left_out_whole_counts_nothing():
+    assert objective.of_each(torch.ones(1, 3, 4, 4), torch.zeros(1, 1, 4, 4), 0.0).item() == 0
+
+
+# -- how much a level counts
+
+
+def snr_of(kind, sigma):
+    return ((1 - sigma) / sigma) ** 2 if kind == "flow" else sigma**-2
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_the_signal_to_noise_ratio_is_the_papers(kind):
+    sampling, _, levels = CASES[kind]
+    sigma = torch.tensor(levels, dtype=torch.float64)
+    torch.testing.assert_close(objective.signal_to_noise(sampling, sigma), snr_of(kind, sigma))
+
+
+MIN_SNR = {  # Min-SNR (arXiv 2303.09556): min(SNR, 5) on x0, section 3.4; for eps and v as its section 3.4 converts it
+    "eps": lambda snr: snr.clamp(max=5) / snr,
+    "v": lambda snr: snr.clamp(max=5) / (snr + 1),
+    "flow": lambda snr: snr.clamp(max=5) / (1 + snr.sqrt()).square(),  # sigma = 1 / (1 + sqrt(SNR))
+}
+DEBIASED = {  # arXiv 2310.08442: 1 / sqrt(SNR) on eps
+    "eps": lambda snr: 1 / snr.sqrt(),
+    "v": lambda snr: snr.sqrt() / (snr + 1),
+    "flow": lambda snr: snr.sqrt() / (1 + snr.sqrt()).square(),
+}
+
+
+@pytest.mark.parametrize("kind", MIN_SNR)
+@pytest.mark.parametrize("weighting, formulas", [("min_snr", MIN_SNR), ("debiased", DEBIASED)])
+def test_weights_are_the_papers(kind, weighting, formulas):
+    sampling, _, levels = CASES[kind]
+    sigma = torch.tensor([level for level in levels if level < 1 or kind != "flow"], dtype=torch.float64)
+    got = objective.weights(weighting, sampling, sigma, 5.0)
+    torch.testing.assert_close(got, formulas[kind](snr_of(kind, sigma)))
+
+
+def test_no_weighting_is_the_native_loss():
+    assert objective.weights("none", FlowSampling(), torch.tensor([0.1, 1.0]), 5.0).tolist() == [1, 1]

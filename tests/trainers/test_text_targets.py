@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from isengard.trainers import adapters
+from isengard.trainers.config import AdapterConfig
 from isengard.trainers.errors import TrainingError
+from isengard.trainers.targets import target_layers
 
 pytestmark = pytest.mark.comfyui
 
@@ -91,9 +92,9 @@ def test_text_targets_are_passed_by_the_words_alone(build, blocks, comfy_model):
     import comfy.ops
 
     network, arguments = build(comfy.ops.disable_weight_init)
-    chosen = adapters.target_layers(network, "text")
+    chosen = target_layers(network, AdapterConfig(targets="text"))
     assert all(any(block in path for path in chosen) for block in blocks), chosen
-    assert {*chosen} <= {*adapters.target_layers(network, "attention_mlp")}
+    assert {*chosen} <= {*target_layers(network, AdapterConfig())}
     for path, shape in inputs_of_linear_layers(network, arguments).items():
         inside_a_block = any(block in path for block in blocks)
         words_alone = len(shape) == 3 and shape[1] == WORDS
@@ -103,4 +104,4 @@ def test_text_targets_are_passed_by_the_words_alone(build, blocks, comfy_model):
 def test_a_network_without_cross_attention_or_text_stream_says_so():
     network = nn.ModuleDict({"attn": nn.ModuleDict({"q": nn.Linear(2, 2)}), "mlp": nn.Linear(2, 2)})
     with pytest.raises(TrainingError, match="none of them is 'text'.*all_linear"):
-        adapters.target_layers(network, "text")
+        target_layers(network, AdapterConfig(targets="text"))

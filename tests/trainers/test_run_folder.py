@@ -1,0 +1,93 @@
+"""A run's folder on disk: found again, gone on from, and not trained again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from isengard.trainers import loop, state_file
+from isengard.trainers.batch import Examples
+from isengard.trainers.config import AdapterConfig, TrainConfig
+from isengard.trainers.run_folder import METRICS, RESULT, STATE, RunFolder
+
+from .tiny import TinyBase, pictures
+
+CONFIG = TrainConfig(steps=12, checkpoint_every=4, adapter=AdapterConfig(rank=2))
+KEY = "0123456789abcdef"
+
+
+def folder(root, key=KEY, name="Mira, the first"):
+    return RunFolder(root, name, key, CONFIG)
+
+
+def train(place, report=lambda progress: None):
+    trained = loop.train(TinyBase(), Examples(pictures()), CONFIG, report, place.keep, place.saved())
+    place.finish(trained)
+    return trained
+
+
+def same(first, second):
+    return all(
+        torch.equal(first.weights[p][end], second.weights[p][end]) for p in first.weights for end in first.weights[p]
+    )
+
+
+def test_a_stopped_run_goes_on_and_a_finished_one_is_there(tmp_path):
+    whole = train(folder(None))
+
+    def stop(progress):
+        if progress.step == 7:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(folder(tmp_path), stop)
+    assert folder(tmp_path).finished() is None
+    steps = []
+    rest = train(folder(tmp_path), lambda progress: steps.append(progress.step))
+    assert steps == [8, 9, 10, 11, 12]
+    assert same(rest, whole)
+    again = folder(tmp_path).finished()
+    assert same(again, whole)
+    assert again.metrics == rest.metrics
+    (place,) = tmp_path.iterdir()
+    assert sorted(file.name for file in place.iterdir()) == ["config.yaml", METRICS, RESULT]
+
+
+def test_the_folder_is_for_people(tmp_path):
+    train(folder(tmp_path))
+    (place,) = tmp_path.iterdir()
+    assert place.name.endswith("-mira-the-first-0123456789ab")
+    assert TrainConfig.from_yaml((place / "config.yaml").read_text()) == CONFIG
+    rows = [json.loads(line) for line in (place / METRICS).read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 13))
+
+
+def test_another_run_has_another_folder(tmp_path):
+    train(folder(tmp_path))
+    assert folder(tmp_path, key="f" * 64).finished() is None
+    assert folder(tmp_path, name="renamed").finished() is not None
+
+
+def test_a_name_from_a_user_stays_inside(tmp_path):
+    for name in ("../../etc", "a/b", "..", "", "Мира"):
+        place = folder(tmp_path / "runs", key=name.encode().hex().ljust(12, "0"), name=name)
+        assert place.path.parent == tmp_path / "runs"
+        assert place.path.is_dir()
+
+
+def test_a_damaged_state_is_told(tmp_path):
+    place = folder(tmp_path)
+    place.keep({"metrics": [], "step": 1})
+    (place.path / STATE).write_bytes(b"cut off")
+    with pytest.raises(state_file.DamagedState, match="Move it away to begin anew"):
+        place.saved()
+
+
+def test_without_a_root_nothing_is_kept():
+    place = folder(None)
+    train(place)
+    assert place.saved() is None
+    assert place.finished() is None
+    assert place.id.endswith("0123456789ab")
