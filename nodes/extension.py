@@ -2,16 +2,32 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import routes
 from .dataset.nodes import LoadDataset
 from .evaluation.nodes import LossChart
 from .models.nodes import DemoBase
 from .sampling.nodes import ContactSheet
-from .training.nodes import SaveLora, TrainConfigNode, TrainLora
+from .settings.nodes import (
+    AdapterSettings,
+    LossSettings,
+    OptimizerSettings,
+    PictureSettings,
+    PriorPreservation,
+    TrainConfigNode,
+    ValidationSettings,
+)
+from .training.nodes import SaveLora, TrainLora
 
 NODES: list[type[io.ComfyNode]] = [
     DemoBase,
     LoadDataset,
     TrainConfigNode,
+    PictureSettings,
+    PriorPreservation,
+    AdapterSettings,
+    LossSettings,
+    OptimizerSettings,
+    ValidationSettings,
     TrainLora,
     SaveLora,
     ContactSheet,
@@ -25,4 +41,5 @@ class Isengard(ComfyExtension):
 
 
 async def comfy_entrypoint() -> Isengard:
+    routes.register()
     return Isengard()

@@ -124,6 +124,15 @@ def prediction_type(patcher) -> str:
     return next((_PREDICTIONS[name] for name in classes if name in _PREDICTIONS), classes[0])
 
 
+def model_classes(patcher) -> list[str]:
+    """The class by which ComfyUI knows the model's family, and those that it is made from."""
+    return [cls.__name__ for cls in type(patcher.model.model_config).__mro__]
+
+
+def parameter_count(patcher) -> int:
+    return sum(parameter.numel() for parameter in patcher.model.diffusion_model.parameters())
+
+
 def fingerprint(base: ComfyBase) -> str:
     """A sha256 that tells base models apart. A LoRA that is loaded into the base counts, since it is in the weights."""
     return fingerprints.of_weights(base.network.state_dict())

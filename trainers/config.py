@@ -231,7 +231,12 @@ class TrainConfig:
     def from_yaml(cls, text: str) -> TrainConfig:
         """Read what `to_yaml` wrote; what is left out has its default. Raises ConfigError for text that is no mapping,
         or has an unknown setting."""
-        return _from_mapping(cls, _parsed(text), "the config")
+        return cls.from_mapping(_parsed(text))
+
+    @classmethod
+    def from_mapping(cls, values: Any) -> TrainConfig:
+        """From settings by name, with a mapping for each group. Raises ConfigError as `from_yaml` does."""
+        return _from_mapping(cls, values, "the config")
 
 
 _GROUPS = {

@@ -18,6 +18,7 @@ from .batch import Base, Examples, NoisyBatch
 from .config import TrainConfig
 from .draws import Order
 from .errors import TrainingError
+from .recompute import recomputed
 from .run import Progress
 from .session import Session
 
@@ -59,6 +60,7 @@ def train(
         torch.inference_mode(False),
         torch.enable_grad(),
         adapters.attached(base.network, config.adapter, config.seed) as layers,
+        recomputed(base.network, config.gradient_checkpointing),
     ):
         session = Session.begin(layers, config, base.device, base.dtype)
         if saved:

@@ -27,7 +27,12 @@ def loss_chart(run: Run, width: int = 900, height: int = 520) -> Image.Image:
     prior = [entry.prior_loss for entry in run.metrics if entry.prior_loss is not None]
     if prior:
         loss_axes.plot(steps, smoothed(prior), color="#b5651d", linewidth=2, label="prior loss, running mean")
-    loss_axes.set_title(f"{run.name}: {run.prediction} loss, {len(steps)} steps, rank {run.config.rank}", loc="left")
+    measured = [(entry.step, entry.validation_loss) for entry in run.metrics if entry.validation_loss is not None]
+    if measured:
+        loss_axes.plot(*zip(*measured, strict=True), color="#2f9e62", linewidth=2, marker="o", label="validation")
+    loss_axes.set_title(
+        f"{run.name}: {run.prediction} loss, {len(steps)} steps, rank {run.config.adapter.rank}", loc="left"
+    )
     loss_axes.set_ylabel("loss")
     loss_axes.legend(frameon=False)
     rate_axes.plot(steps, [entry.learning_rate for entry in run.metrics], color="#5f6368", marker=marker)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ...trainers.loop import FinishEarly
 from ...trainers.run import Progress
 
 EVENT = "isengard.train"
@@ -18,7 +19,8 @@ Send = Callable[[str, dict], None]
 class Live:
     """The report callback of a run: looks for an interrupt, moves the bar, sends events.
 
-    check: raises where the person asked to stop. bar: ComfyUI's progress bar. send: an event to the editor.
+    check: raises where the person asked to stop. finish: whether they asked to end here with what there is. bar:
+    ComfyUI's progress bar. send: an event to the editor.
     workflow: id of the workflow that was queued, since node ids alone say nothing once another one is open; none where
     a script queued it. Events carry every step since the last one, so a chart misses none.
     """
@@ -27,6 +29,7 @@ class Live:
     check: Callable[[], None]
     bar: Callable[[int], None]
     send: Send
+    finish: Callable[[], bool] = lambda: False
     workflow: str | None = None
     _waiting: list[Progress] = field(default_factory=list)
     _sent_at: float = 0.0
@@ -38,11 +41,14 @@ class Live:
     def __call__(self, progress: Progress) -> None:
         self.bar(progress.step)
         self._waiting.append(progress)
-        last = progress.step == progress.steps
+        finishing = self.finish()
+        last = progress.step == progress.steps or finishing
         if last or time.monotonic() - self._sent_at >= _INTERVAL:
             self._send(message(self.node_id, self._waiting))
             self._waiting, self._sent_at = [], time.monotonic()
         self.check()
+        if finishing:
+            raise FinishEarly
 
     def _send(self, data: dict) -> None:
         self.send(EVENT, data | {"workflow": self.workflow})
@@ -56,6 +62,9 @@ def message(node_id: str, progress: list[Progress]) -> dict:
         "step": now.step,
         "steps": now.steps,
         "losses": [[entry.step, round(entry.loss, 6)] for entry in progress],
+        "validation": [
+            [entry.step, round(entry.validation_loss, 6)] for entry in progress if entry.validation_loss is not None
+        ],
         "learning_rate": now.learning_rate,
         "seconds_per_step": round(sum(entry.seconds for entry in progress) / len(progress), 4),
     }

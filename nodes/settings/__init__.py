@@ -1,0 +1,1 @@
+"""Settings of a training run: presets, and each group of settings."""

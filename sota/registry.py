@@ -1,0 +1,70 @@
+"""Reads registry.yml: the model families that the pack knows, and settings to train them with."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..trainers.config import TrainConfig
+
+FILE = Path(__file__).with_name("registry.yml")
+BUDGETS = ("draft", "standard", "thorough")
+DEMO_BASE = "demo_base"
+_LARGEST_DEMO_BASE = 50e6  # parameters; the smallest Stable Diffusion 3 has two thousand millions
+
+
+class UnknownFamily(ValueError):
+    """A model of which no settings are known; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model family. comfyui: classes by which ComfyUI knows it. presets: by budget. source: of the settings;
+    measured: whether they were measured with this trainer."""
+
+    key: str
+    name: str
+    comfyui: tuple[str, ...]
+    presets: Mapping[str, TrainConfig]
+    source: str
+    measured: bool
+
+
+@functools.cache
+def families() -> dict[str, Family]:
+    """Every family by its key, in the file's order. Raises ConfigError for settings that cannot be used."""
+    return {key: _family(key, entry) for key, entry in yaml.safe_load(FILE.read_text(encoding="utf-8")).items()}
+
+
+def family_of(classes: Sequence[str], parameters: int) -> Family:
+    """The family of a model by its class in ComfyUI and those it is made from, and its size.
+
+    Raises UnknownFamily where none of them is known.
+    """
+    for name in classes:
+        for family in families().values():
+            if name in family.comfyui:
+                small = family.key == "sd3" and parameters < _LARGEST_DEMO_BASE
+                return families()[DEMO_BASE] if small else family
+    raise UnknownFamily(
+        f"no settings are known for a model of the class {classes[0]}. Choose a family whose settings suit it, or set "
+        "everything with the settings nodes."
+    )
+
+
+def _family(key: str, entry: Mapping[str, Any]) -> Family:
+    presets = {budget: TrainConfig.from_mapping(_over(entry["base"], entry[budget])) for budget in BUDGETS}
+    return Family(key, entry["name"], tuple(entry["comfyui"]), presets, entry["source"], entry["measured"])
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others laid over them, group by group."""
+    both = {
+        name: {**below[name], **above[name]} for name in below.keys() & above.keys() if isinstance(above[name], dict)
+    }
+    return {**below, **above, **both}

@@ -1,0 +1,74 @@
+"""Gradient checkpointing: a block's activations are dropped after the forward pass and computed again for the backward
+one, which takes less memory and more time (arXiv 1604.06174)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from .errors import TrainingError
+
+_EVERY = {"blocks": 1, "every_second_block": 2}
+
+
+@contextmanager
+def recomputed(network: nn.Module, granularity: str) -> Iterator[None]:
+    """Compute blocks of `network` again for the backward pass; granularity: one of config.CHECKPOINTINGS.
+
+    The numbers stay the same. Raises TrainingError for a network that has no blocks.
+    """
+    if granularity == "none":
+        yield
+        return
+    chosen = blocks(network)[:: _EVERY[granularity]]
+    if not chosen:
+        raise TrainingError(
+            f"{type(network).__name__} has no blocks whose activations could be computed again. Set "
+            "gradient_checkpointing to 'none'."
+        )
+    try:
+        for block in chosen:
+            block.forward = _computed_again(block.forward)
+        yield
+    finally:
+        for block in chosen:
+            del block.forward  # the class's own shows again
+
+
+def blocks(network: nn.Module) -> list[nn.Module]:
+    """The outermost repeated parts that have weights: elements of its lists. ComfyUI's UNet goes through the layers of
+    a sequence by itself, so they stand for it."""
+    found: list[nn.Module] = []
+    for module in network.modules():
+        if isinstance(module, nn.ModuleList) and not any(_holds(block, module) for block in found):
+            parts = (part for element in module for part in _called(element))
+            found += [part for part in parts if any(True for _ in part.parameters())]
+    return found
+
+
+def _holds(block: nn.Module, module: nn.Module) -> bool:
+    return any(each is module for each in block.modules())
+
+
+def _called(element: nn.Module) -> list[nn.Module]:
+    """What is called of a list's element: containers are not, but what they hold."""
+    if isinstance(element, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
+        return [part for child in element.children() for part in _called(child)]
+    return [element]
+
+
+def _computed_again(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def recomputing(*arguments, **options):
+        if not torch.is_grad_enabled():
+            return forward(*arguments, **options)
+        # ComfyUI writes where it is into its options as it goes on: the second time is to see what the first saw
+        arguments = [dict(each) if isinstance(each, dict) else each for each in arguments]
+        options = {name: dict(each) if isinstance(each, dict) else each for name, each in options.items()}
+        return checkpoint(forward, *arguments, use_reentrant=False, **options)
+
+    return recomputing
