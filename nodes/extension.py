@@ -13,6 +13,7 @@ from .settings.nodes import (
     OptimizerSettings,
     PictureSettings,
     PriorPreservation,
+    RunSettings,
     TrainConfigNode,
     ValidationSettings,
 )
@@ -28,6 +29,7 @@ NODES: list[type[io.ComfyNode]] = [
     LossSettings,
     OptimizerSettings,
     ValidationSettings,
+    RunSettings,
     TrainLora,
     SaveLora,
     ContactSheet,

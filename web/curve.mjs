@@ -37,10 +37,11 @@ export function range(raw, smooth) {
  * @param {number[]} steps
  * @param {number[]} values
  * @param {[number, number]} range
+ * @param {number[]} [all] steps of the whole chart, where this line has only some of them
  */
-export function path(steps, values, [low, high]) {
-  const first = steps[0];
-  const span = steps[steps.length - 1] - first || 1;
+export function path(steps, values, [low, high], all = steps) {
+  const first = all[0];
+  const span = all[all.length - 1] - first || 1;
   const across = (step) => (100 * (step - first)) / span;
   const down = (value) => 100 - (100 * (value - low)) / (high - low);
   const points = values.map((value, i) => `${across(steps[i]).toFixed(2)} ${down(value).toFixed(2)}`);

@@ -1,5 +1,6 @@
 /** The live part of a Train node: its loss curve and the numbers of the run, as a DOM widget. */
 
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { path, range, smoothed } from "./curve.mjs";
 
@@ -26,7 +27,9 @@ export class LiveLoss {
     this.left = make("span", "isengard-live-left");
     this.rate = make("span", "isengard-live-rate");
     this.plot = new Plot();
-    this.element.append(row(this.state, this.loss), this.plot.element, row(this.pace, this.left, this.rate));
+    this.finish = this.#finishButton();
+    const first = row(this.state, this.finish, this.loss);
+    this.element.append(first, this.plot.element, row(this.pace, this.left, this.rate));
     this.#addTo(node);
     this.clear();
   }
@@ -50,7 +53,26 @@ export class LiveLoss {
     this.pace.textContent = begun ? `${number(run.secondsPerStep, 2)} s/step` : "";
     this.left.textContent = begun ? time(run) : "";
     this.rate.textContent = begun ? `lr ${number(run.learningRate, 2)}` : "";
-    this.plot.draw(run.points);
+    this.plot.draw(run.points, run.validation);
+    if (run.node !== this.node || run.state !== "running") this.finish.disabled = false;
+    this.node = run.node;
+  }
+
+  /** Ends the run after this step, and lets the graph go on with what it has learned. */
+  #finishButton() {
+    const button = make("button", "isengard-live-finish");
+    button.textContent = "Finish now";
+    button.title = "End the training here; the LoRA is made of what was learned, and the graph goes on";
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      const answer = await api.fetchApi("/isengard/train/finish", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ node: this.node }),
+      });
+      if (!answer.ok) button.disabled = false; // it ended meanwhile
+    });
+    return button;
   }
 
   #addTo(node) {
@@ -67,29 +89,33 @@ class Plot {
     this.element = make("div", "isengard-live-plot");
     this.raw = line("isengard-live-raw");
     this.smooth = line("isengard-live-smooth");
+    this.validation = line("isengard-live-validation");
     this.high = make("span", "isengard-live-high");
     this.low = make("span", "isengard-live-low");
     const drawing = document.createElementNS(SVG, "svg");
     drawing.setAttribute("viewBox", "0 0 100 100");
     drawing.setAttribute("preserveAspectRatio", "none"); // the lines keep their width: see the style
-    drawing.append(this.raw, this.smooth);
+    drawing.append(this.raw, this.smooth, this.validation);
     this.element.append(drawing, this.high, this.low);
   }
 
   clear() {
-    for (const line of [this.raw, this.smooth]) line.removeAttribute("d");
+    for (const line of [this.raw, this.smooth, this.validation]) line.removeAttribute("d");
     for (const label of [this.high, this.low]) label.textContent = "";
   }
 
-  /** @param {[number, number][]} points step and loss */
-  draw(points) {
+  /** @param {[number, number][]} points step and loss @param {[number, number][]} validation the same, held out */
+  draw(points, validation) {
     if (!points.length) return this.clear();
     const steps = points.map(([step]) => step);
     const losses = points.map(([, loss]) => loss);
     const means = smoothed(losses);
-    const bounds = range(losses, means);
+    const held = validation.map(([, loss]) => loss);
+    const bounds = range([...losses, ...held], [...means, ...held]);
     this.raw.setAttribute("d", path(steps, losses, bounds));
     this.smooth.setAttribute("d", path(steps, means, bounds));
+    if (held.length) this.validation.setAttribute("d", path(validation.map(([step]) => step), held, bounds, steps));
+    else this.validation.removeAttribute("d");
     this.low.textContent = number(bounds[0], 3);
     this.high.textContent = number(bounds[1], 3);
   }

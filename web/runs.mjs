@@ -13,6 +13,8 @@ const MOST_POINTS = 2000; // of a curve; beyond, neighbours become one
  * @property {number} step 0 when the run begins, before its pictures are encoded
  * @property {number} steps
  * @property {[number, number][]} losses step and loss of every step since the event before
+ * @property {[number, number][]} validation step and loss on held-out pictures, where it was measured since then
+ * @property {boolean} finishing the person asked to end the run here
  * @property {number} learning_rate
  * @property {number} seconds_per_step
  */
@@ -34,6 +36,7 @@ const MOST_POINTS = 2000; // of a curve; beyond, neighbours become one
  * @property {[number, number][]} points step and loss; each stands for `stride` steps
  * @property {number} stride
  * @property {number[]} waiting losses that do not fill a point yet
+ * @property {[number, number][]} validation step and loss on held-out pictures
  */
 
 export class Runs {
@@ -82,15 +85,16 @@ function goesOn(run, event) {
 /** @param {TrainEvent} event @returns {Run} */
 function newRun({ workflow, node, steps }) {
   const numbers = { step: 0, loss: NaN, learningRate: NaN, secondsPerStep: NaN, seconds: 0 };
-  return { workflow, node, steps, state: "preparing", message: "", ...numbers, points: [], stride: 1, waiting: [] };
+  return { workflow, node, steps, state: "preparing", message: "", ...numbers, points: [], stride: 1, waiting: [], validation: [] };
 }
 
 /** @param {Run} run @param {TrainEvent} event */
 function advance(run, event) {
   for (const [step, loss] of event.losses) addPoint(run, step, loss);
+  run.validation.push(...event.validation);
   const seconds = event.seconds_per_step;
   run.step = event.step;
-  run.state = event.step === event.steps ? "finished" : "running";
+  run.state = event.finishing || event.step === event.steps ? "finished" : "running";
   run.loss = event.losses.at(-1)?.[1] ?? run.loss;
   run.learningRate = event.learning_rate;
   run.secondsPerStep = Number.isNaN(run.secondsPerStep) ? seconds : 0.8 * run.secondsPerStep + 0.2 * seconds;

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any
 
 from ...trainers.config import TrainConfig
-
-Group = TypeVar("Group")
 
 
 def with_group(config: TrainConfig | None, name: str, kind: type, settings: dict[str, Any]) -> TrainConfig:
@@ -21,6 +19,11 @@ def with_group(config: TrainConfig | None, name: str, kind: type, settings: dict
         for key, value in settings.items()
     }
     return dataclasses.replace(before, **{name: dataclasses.replace(getattr(before, name), **own)})
+
+
+def with_settings(config: TrainConfig | None, settings: dict[str, Any]) -> TrainConfig:
+    """The config with some of the settings changed that belong to no group."""
+    return dataclasses.replace(config or TrainConfig(), **settings)
 
 
 def lines(text: str) -> tuple[str, ...]:

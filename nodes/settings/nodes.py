@@ -15,6 +15,7 @@ from ...trainers.config import (
     ObjectiveConfig,
     OptimizerConfig,
     PriorConfig,
+    TrainConfig,
     ValidationConfig,
 )
 from ..sockets import TRAIN_CONFIG
@@ -231,3 +232,18 @@ class ValidationSettings(io.ComfyNode):
     @classmethod
     def execute(cls, config=None, **settings):
         return io.NodeOutput(groups.with_group(config, "validation", ValidationConfig, settings))
+
+
+class RunSettings(io.ComfyNode):
+    """Memory, and how often a run's state is saved."""
+
+    @classmethod
+    def define_schema(cls):
+        return _schema("IsengardRunSettings", "Run Settings", "Memory, and how often a run's state is saved.", [
+            _input(TrainConfig, "gradient_checkpointing", "Compute parts of the model twice: less memory, more time."),
+            _input(TrainConfig, "checkpoint_every", "Steps between saved states. 0: only when a run is stopped."),
+        ])  # fmt: skip
+
+    @classmethod
+    def execute(cls, config=None, **settings):
+        return io.NodeOutput(groups.with_settings(config, settings))

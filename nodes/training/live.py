@@ -36,7 +36,8 @@ class Live:
 
     def begin(self, steps: int) -> None:
         """Tell that a run of `steps` steps begins; its first step comes when the pictures are encoded."""
-        self._send(message(self.node_id, [Progress(0, steps, 0.0, 0.0, 0.0)]) | {"losses": []})
+        begun = message(self.node_id, [Progress(0, steps, 0.0, 0.0, 0.0)])
+        self._send(begun | {"losses": [], "finishing": False})
 
     def __call__(self, progress: Progress) -> None:
         self.bar(progress.step)
@@ -44,7 +45,7 @@ class Live:
         finishing = self.finish()
         last = progress.step == progress.steps or finishing
         if last or time.monotonic() - self._sent_at >= _INTERVAL:
-            self._send(message(self.node_id, self._waiting))
+            self._send(message(self.node_id, self._waiting) | {"finishing": finishing})
             self._waiting, self._sent_at = [], time.monotonic()
         self.check()
         if finishing:
