@@ -17,7 +17,7 @@ from .settings.nodes import (
     TrainConfigNode,
     ValidationSettings,
 )
-from .training.nodes import SaveLora, TrainLora
+from .training.nodes import SaveLora, TrainingPreviews, TrainLora
 
 NODES: list[type[io.ComfyNode]] = [
     DemoBase,
@@ -30,6 +30,7 @@ NODES: list[type[io.ComfyNode]] = [
     OptimizerSettings,
     ValidationSettings,
     RunSettings,
+    TrainingPreviews,
     TrainLora,
     SaveLora,
     ContactSheet,

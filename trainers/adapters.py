@@ -114,11 +114,16 @@ def _frozen_copy(sides: nn.ModuleDict) -> nn.Module:
 
 
 def _detach(network: nn.Module) -> None:
-    for path, module in list(network.named_modules()):
-        if isinstance(getattr(module, "base_layer", None), nn.Module):
-            parent, _, name = path.rpartition(".")
-            setattr(network.get_submodule(parent), name, module.base_layer)
+    for path, module in adapted(network).items():
+        parent, _, name = path.rpartition(".")
+        setattr(network.get_submodule(parent), name, module.base_layer)
     network.__dict__.pop("peft_config", None)
+
+
+def adapted(network: nn.Module) -> Layers:
+    """The layers of a network that have an adapter now."""
+    modules = network.named_modules()
+    return {path: module for path, module in modules if isinstance(getattr(module, "base_layer", None), nn.Module)}
 
 
 @contextmanager

@@ -37,6 +37,7 @@ class ComfyBase:
 
     def __init__(self, patcher):
         model = patcher.model
+        self.patcher = patcher
         self._model = model
         self._conditions: dict[tuple, dict] = {}
         self.network: nn.Module = model.diffusion_model
@@ -105,12 +106,22 @@ def opened(patcher) -> Iterator[ComfyBase]:
     """
     patcher = _resident(patcher)
     with torch.inference_mode():  # as ComfyUI always loads: its patching of weights fails under autograd
-        comfy.model_management.load_models_gpu([patcher], memory_required=1e20, force_full_load=True)
-    _check_whole(patcher)
+        _load_whole(patcher)
     with torch.inference_mode(False):
         _make_ordinary(patcher.model)
         with _frozen(patcher.model), _training():
             yield ComfyBase(patcher)
+
+
+def load_again(base: ComfyBase) -> None:
+    """Bring a base back whole, after something else was loaded. Call it without autograd; weights that were moved
+    outside inference mode are ordinary, so a backward pass goes through them as before."""
+    _load_whole(base.patcher)
+
+
+def _load_whole(patcher) -> None:
+    comfy.model_management.load_models_gpu([patcher], memory_required=1e20, force_full_load=True)
+    _check_whole(patcher)
 
 
 def prediction_type(patcher) -> str:

@@ -16,7 +16,8 @@ from .batch import Base, Example, Examples, check_examples
 from .cache import Cache
 from .config import TrainConfig
 from .errors import TrainingError
-from .run import Run
+from .previews import Previewer
+from .run import Progress, Run
 
 ORDERS = 10  # of a caption's parts, when they are shuffled: each is encoded, since the text encoder leaves memory
 _SPLIT_SEED = 0  # held-out pictures are the same from run to run
@@ -56,8 +57,18 @@ class Folders:
     cache: Path | None = None
 
 
+NOWHERE = Folders()
+
+
 def train_lora(
-    model, clip, vae, training_set: TrainingSet, config: TrainConfig, report: loop.Report, folders: Folders = Folders()
+    model,
+    clip,
+    vae,
+    training_set: TrainingSet,
+    config: TrainConfig,
+    report: loop.Report,
+    folders: Folders = NOWHERE,
+    previewer: Previewer | None = None,
 ) -> tuple[dict[str, Tensor], Run]:
     """Train a LoRA and give its weights (kohya names) and the run.
 
@@ -70,7 +81,13 @@ def train_lora(
         base_hash = comfy_model.fingerprint(base)
         key = run_key(base_hash, config, examples)
         place = run_folder.RunFolder(folders.runs, training_set.name, key, config)
-        trained = place.finished() or _trained(base, examples, config, report, place)
+
+        def watched(progress: Progress) -> None:
+            if previewer:
+                previewer.draw_when_due(base, progress.step)
+            report(progress)
+
+        trained = place.finished() or _trained(base, examples, config, watched, place)
     run = Run(
         id=place.id,
         name=training_set.name,

@@ -1,9 +1,5 @@
 """The sampling room's door to ComfyUI."""
 
-import inspect
-
-import comfy.model_management
-import comfy.sample
 import comfy.samplers
 import comfy.utils
 import numpy as np
@@ -11,14 +7,11 @@ import torch
 from comfy_api.latest import io, ui
 from PIL import Image, ImageOps
 
+from ...trainers import comfy_sampling
 from ..dataset import images
 from ..dataset.records import Dataset
 from ..sockets import DATASET
 from . import references, sheet
-
-# A newer ComfyUI is told that an empty latent has an eighth of the picture's size, as EmptyLatentImage tells it.
-_TAKES_RATIO = "downscale_ratio_spacial" in inspect.signature(comfy.sample.fix_empty_latent_channels).parameters
-_EMPTY = {"downscale_ratio_spacial": 8} if _TAKES_RATIO else {}
 
 
 class ContactSheet(io.ComfyNode):
@@ -97,8 +90,9 @@ class ContactSheet(io.ComfyNode):
         lines = _lines(prompts)
         if not lines:
             raise ValueError(_NO_PROMPT)
+        sampler = comfy_sampling.SamplerSettings(**settings)
         nearest = _nearest_pictures(reference, lines) if reference is not None else []  # may fail: before the sampling
-        drawn = _sample_all({"before": before, "after": after}, clip, vae, lines, negative, seed, seeds, settings)
+        drawn = _sample_all({"before": before, "after": after}, clip, vae, lines, negative, seed, seeds, sampler)
         seed_labels = tuple(f"seed {seed + place}" for place in range(seeds))
         sections = [sheet.Section("before", seed_labels), sheet.Section("after", seed_labels)]
         rows = [
@@ -131,45 +125,19 @@ def _nearest_pictures(dataset: Dataset, prompts: list[str]) -> list[Image.Image]
 
 def _sample_all(models, clip, vae, prompts, negative, seed, seeds, settings) -> dict[tuple, Image.Image]:
     """A picture for each model, prompt and seed; model by model, so that each is loaded once."""
-    bar = comfy.utils.ProgressBar(len(models) * len(prompts) * seeds * settings["steps"])
-    bad = _encode(clip, negative)
-    good = {prompt: _encode(clip, prompt) for prompt in prompts}
+    bar = comfy.utils.ProgressBar(len(models) * len(prompts) * seeds * settings.steps)
+    bad = comfy_sampling.encode(clip, negative)
+    good = {prompt: comfy_sampling.encode(clip, prompt) for prompt in prompts}
     latents = {}
     for row, model in models.items():
         for prompt in prompts:
             for place in range(seeds):
-                latents[row, prompt, place] = _sample(model, good[prompt], bad, seed + place, bar, **settings)
-    return {key: _decode(vae, latent) for key, latent in latents.items()}
+                latents[row, prompt, place] = comfy_sampling.sample(
+                    model, good[prompt], bad, seed + place, settings, on_step=lambda: bar.update(1)
+                )
+    return {key: _as_saved(comfy_sampling.decode(vae, latent)) for key, latent in latents.items()}
 
 
-def _encode(clip, text: str):
-    return clip.encode_from_tokens_scheduled(clip.tokenize(text))
-
-
-def _sample(model, positive, negative, seed, bar, *, steps, cfg, sampler_name, scheduler, width, height):
-    """One latent, drawn as core's EmptyLatentImage and KSampler draw it."""
-    empty = torch.zeros([1, 4, height // 8, width // 8], device=comfy.model_management.intermediate_device())
-    latent = comfy.sample.fix_empty_latent_channels(model, empty, **_EMPTY)
-    noise = comfy.sample.prepare_noise(latent, seed)
-    return comfy.sample.sample(
-        model,
-        noise,
-        steps,
-        cfg,
-        sampler_name,
-        scheduler,
-        positive,
-        negative,
-        latent,
-        callback=lambda step, x0, x, total: bar.update(1),
-        disable_pbar=True,
-        seed=seed,
-    )
-
-
-def _decode(vae, latent) -> Image.Image:
-    comfy.model_management.throw_exception_if_processing_interrupted()
-    pixels = vae.decode(latent)
-    pixels = pixels.reshape((-1, *pixels.shape[-3:]))[0]  # a video VAE gives B,T,H,W,C
-    # rounded as core's SaveImage does it, so that both give the same picture
-    return Image.fromarray(np.clip(255.0 * pixels.cpu().numpy(), 0, 255).astype(np.uint8))
+def _as_saved(pixels: torch.Tensor) -> Image.Image:
+    """Rounded as core's SaveImage does it, so that both give the same picture."""
+    return Image.fromarray(np.clip(255.0 * pixels.numpy(), 0, 255).astype(np.uint8))

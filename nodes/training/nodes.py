@@ -1,19 +1,23 @@
 """The training room's door to ComfyUI."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import comfy.model_management
+import comfy.samplers
 import comfy.utils
 import folder_paths
 from comfy_api.latest import io, ui
 from server import PromptServer
 
 from ...trainers import comfy_model, lora_file, recipe
+from ...trainers.comfy_sampling import SamplerSettings
+from ...trainers.previews import Preview, PreviewConfig, Previewer
 from ..dataset import images
 from ..dataset.records import Dataset
 from ..names import BadName, confined, unused
-from ..settings.groups import with_train_inputs
-from ..sockets import DATASET, LORA_MODEL, RUN, TRAIN_CONFIG
+from ..settings.groups import lines, with_train_inputs
+from ..sockets import DATASET, LORA_MODEL, PREVIEWS, RUN, TRAIN_CONFIG
 from .finish import REQUESTS
 from .live import Live
 
@@ -34,6 +38,7 @@ class TrainLora(io.ComfyNode):
                 io.Vae.Input("vae", tooltip="Encodes the pictures."),
                 DATASET.Input("dataset", tooltip="Pictures with captions."),
                 TRAIN_CONFIG.Input("config", optional=True, tooltip="Further settings, from a Train Config node."),
+                PREVIEWS.Input("previews", optional=True, tooltip="From Training Previews: draws while it trains."),
                 io.Int.Input(
                     "steps", default=0, min=0, max=1_000_000, tooltip="Optimizer steps. 0: as the config has it."
                 ),
@@ -67,15 +72,64 @@ class TrainLora(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, clip, vae, dataset, steps, learning_rate, rank, seed, config=None):
+    def execute(cls, model, clip, vae, dataset, steps, learning_rate, rank, seed, config=None, previews=None):
         settings = with_train_inputs(config, steps, learning_rate, rank, seed)
-        live = _live(cls.hidden, settings.steps)
+        bar = comfy.utils.ProgressBar(settings.steps)
+        live = _live(cls.hidden, settings.steps, bar)
+        previewer = Previewer(clip, vae, previews, _show(bar, dataset.name)) if previews else None
         REQUESTS.begin(live.node_id)
         try:
-            lora, run = recipe.train_lora(model, clip, vae, _training_set(dataset), settings, live, _folders())
+            lora, run = recipe.train_lora(
+                model, clip, vae, _training_set(dataset), settings, live, _folders(), previewer
+            )
         finally:
             REQUESTS.end(live.node_id)
         return io.NodeOutput(lora, comfy_model.with_lora(model, lora), run)
+
+
+class TrainingPreviews(io.ComfyNode):
+    """Pictures drawn while a run trains."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="IsengardTrainingPreviews",
+            display_name="Training Previews",
+            category="Isengard/training",
+            description="Draw these prompts every so many steps of a training, from the LoRA as it is then.",
+            inputs=[
+                io.String.Input("prompts", multiline=True, default="", tooltip="One prompt a line."),
+                io.Int.Input("every", default=250, min=1, max=1_000_000, tooltip="Steps between two drawings."),
+                io.String.Input("negative", multiline=True, default="", tooltip="The negative prompt of all."),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=2**63 - 1, control_after_generate=False, tooltip="Of every picture."
+                ),
+                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
+                io.Float.Input("cfg", default=5.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance."),
+                io.Combo.Input(
+                    "sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler", tooltip="As in KSampler."
+                ),
+                io.Combo.Input(
+                    "scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="normal", tooltip="As in KSampler."
+                ),
+                io.Int.Input("width", default=512, min=64, max=8192, step=8, tooltip="Of a picture, in pixels."),
+                io.Int.Input("height", default=512, min=64, max=8192, step=8, tooltip="Of a picture, in pixels."),
+            ],
+            outputs=[PREVIEWS.Output(display_name="previews")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, prompts):
+        return True if prompts is None or lines(prompts) else _NO_PROMPT  # None: comes through a link
+
+    @classmethod
+    def execute(cls, prompts, every, negative, seed, **sampler):
+        if not lines(prompts):
+            raise ValueError(_NO_PROMPT)
+        return io.NodeOutput(PreviewConfig(lines(prompts), every, seed, negative, SamplerSettings(**sampler)))
+
+
+_NO_PROMPT = "there is no prompt to draw. Write one prompt a line into 'prompts'."
 
 
 class SaveLora(io.ComfyNode):
@@ -125,6 +179,9 @@ class SaveLora(io.ComfyNode):
         return io.NodeOutput(saved, ui=ui.PreviewText(f"saved as {saved}"))
 
 
+_LARGEST_PREVIEW = 512  # pixels, on the node; the file has the whole picture
+
+
 def _lora_folder() -> Path:
     return Path(folder_paths.get_folder_paths("loras")[0])
 
@@ -143,8 +200,20 @@ def _training_set(dataset: Dataset) -> recipe.TrainingSet:
     return recipe.TrainingSet(dataset.name, dataset.hash, tuple(pictures))
 
 
-def _live(hidden: io.HiddenHolder, steps: int) -> Live:
-    bar = comfy.utils.ProgressBar(steps)
+def _show(bar: comfy.utils.ProgressBar, name: str) -> Callable[[Preview], None]:
+    """Shows previews on the node, as samplers do, and keeps them in ComfyUI's output folder."""
+
+    def show(preview: Preview) -> None:
+        picture = images.picture(preview.pixels)
+        bar.update_absolute(preview.step, preview=("JPEG", picture, _LARGEST_PREVIEW))
+        prefix = f"isengard/previews/{name}_step_{preview.step:06}"
+        folder, file, count, *_ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+        picture.save(Path(folder) / f"{file}_{count:05}_.png")
+
+    return show
+
+
+def _live(hidden: io.HiddenHolder, steps: int, bar: comfy.utils.ProgressBar) -> Live:
     live = Live(
         node_id=hidden.unique_id,
         check=comfy.model_management.throw_exception_if_processing_interrupted,
