@@ -64,6 +64,11 @@ def pixels(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)[None]
 
 
+def picture(pixels: Tensor) -> Image.Image:
+    """A picture from H,W,3 in 0..1, rounded as core's SaveImage does it."""
+    return Image.fromarray(np.clip(255.0 * pixels.cpu().numpy(), 0, 255).astype(np.uint8))
+
+
 def read(image: Path | Tensor, sha256: str) -> Tensor:
     """A sample's picture as B=1,H,W,3. Raises UnreadableImage where the file is not the one that was loaded."""
     if isinstance(image, Tensor):

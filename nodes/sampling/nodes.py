@@ -2,8 +2,6 @@
 
 import comfy.samplers
 import comfy.utils
-import numpy as np
-import torch
 from comfy_api.latest import io, ui
 from PIL import Image, ImageOps
 
@@ -135,9 +133,4 @@ def _sample_all(models, clip, vae, prompts, negative, seed, seeds, settings) -> 
                 latents[row, prompt, place] = comfy_sampling.sample(
                     model, good[prompt], bad, seed + place, settings, on_step=lambda: bar.update(1)
                 )
-    return {key: _as_saved(comfy_sampling.decode(vae, latent)) for key, latent in latents.items()}
-
-
-def _as_saved(pixels: torch.Tensor) -> Image.Image:
-    """Rounded as core's SaveImage does it, so that both give the same picture."""
-    return Image.fromarray(np.clip(255.0 * pixels.numpy(), 0, 255).astype(np.uint8))
+    return {key: images.picture(comfy_sampling.decode(vae, latent)) for key, latent in latents.items()}

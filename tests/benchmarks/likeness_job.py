@@ -22,7 +22,6 @@ from isengard.workflows.client import Client, Event, Finished
 SEEDS = 2
 RANK, BATCH = 16, 4
 PRIOR_LOSS_WEIGHT = 3.0
-TARGETS = "text"
 SAMPLER = {"steps": 20, "cfg": 1.5, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
 
 
@@ -55,14 +54,16 @@ def training_graph(folder: str, steps: int, learning_rate: float, seed: int) -> 
     return base_graph() | {
         "dataset": node("IsengardLoadDataset", "dataset", folder=folder, default_caption=""),
         "config": node(
-            "IsengardTrainConfig", "config", alpha=float(RANK), batch_size=BATCH, resolution=drawing.SIZE,
-            targets=TARGETS, timestep_sampling="shifted", lr_schedule="cosine", warmup_steps=0,
-            weight_decay=0.01, max_grad_norm=1.0, prior_loss_weight=PRIOR_LOSS_WEIGHT, trigger=prompts.TRIGGER,
-            class_noun="",
+            "IsengardTrainConfig", "config", family="demo_base", budget="thorough", batch_size=BATCH,
+            resolution=drawing.SIZE,
+        ),
+        "prior": node(
+            "IsengardPriorPreservation", "prior", config=["config", 0], weight=PRIOR_LOSS_WEIGHT,
+            trigger=prompts.TRIGGER, class_noun="",
         ),
         "train": node(
             "IsengardTrainLora", "train", model=["base", 0], clip=["base", 1], vae=["base", 2],
-            dataset=["dataset", 0], config=["config", 0], steps=steps, learning_rate=learning_rate, rank=RANK,
+            dataset=["dataset", 0], config=["prior", 0], steps=steps, learning_rate=learning_rate, rank=RANK,
             seed=seed,
         ),
     }  # fmt: skip
