@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,23 @@ TINY = {  # a job of seconds
 }
 
 
+def _defaults() -> dict[str, dict]:
+    """Of every node of ours, the inputs that have one, by the snapshot of the schemas."""
+    nodes = json.loads((Path(__file__).parent / "object_info.json").read_text(encoding="utf-8"))
+    return {
+        name: {
+            key: declared[1]["default"]
+            for group in node["input"].values()
+            for key, declared in group.items()
+            if len(declared) > 1 and "default" in declared[1]
+        }
+        for name, node in nodes.items()
+    }
+
+
+DEFAULTS = _defaults()
+
+
 def job(workflow: str = "train_character", **inputs) -> dict:
     """A shipped workflow, made small; inputs: by title, as in {"train__steps": 5}."""
     prompt = settings.load(API / f"{workflow}.json")
@@ -44,6 +63,19 @@ def job(workflow: str = "train_character", **inputs) -> dict:
 def without(prompt: dict, *titles: str) -> dict:
     """The prompt less the nodes of these titles (their readers must be among them)."""
     return {number: node for number, node in prompt.items() if node["_meta"]["title"] not in titles}
+
+
+def with_settings(prompt: dict, class_type: str, **settings) -> dict:
+    """The job with one more settings node before its train node; settings that are not named have their defaults."""
+    (train,) = [node["inputs"] for node in prompt.values() if node["class_type"] == "IsengardTrainLora"]
+    added = node(class_type, class_type, config=train["config"], **DEFAULTS[class_type] | settings)
+    train["config"] = [class_type, 0]
+    return prompt | {class_type: added}
+
+
+def forget_runs(server) -> None:
+    """Else a run that was finished before is not trained again."""
+    shutil.rmtree(server.base / "user" / "default" / "isengard" / "runs", ignore_errors=True)
 
 
 def run(server, prompt: dict, on_event=lambda event: None) -> Finished:

@@ -90,15 +90,17 @@ def test_a_picture_without_a_caption(comfyui, hero):
     assert "have no caption (good.png)" in message
 
 
-def test_zero_steps(comfyui):
-    message = refusal(comfyui, PromptRejected, graph.job(train__steps=0))
+def test_fewer_steps_than_none(comfyui):
+    message = refusal(comfyui, PromptRejected, graph.job(train__steps=-1))
     assert "IsengardTrainLora" in message
     assert "steps" in message
-    assert "smaller than min of 1" in message.lower()
+    assert "smaller than min of 0" in message.lower()
 
 
 def test_a_warm_up_longer_than_the_run(comfyui):
-    message = refusal(comfyui, NodeFailed, graph.job(train__steps=4, config__warmup_steps=9))
+    message = refusal(
+        comfyui, NodeFailed, graph.with_settings(graph.job(train__steps=4), "IsengardOptimizerSettings", warmup_steps=9)
+    )
     assert "warmup_steps is 9 and steps is 4" in message
 
 

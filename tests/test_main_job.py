@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -148,6 +151,7 @@ def test_a_file_that_is_there_is_kept(comfyui, trained):
 
 def train_to_file(server, name: str, **inputs) -> dict[str, torch.Tensor]:
     events = []
+    graph.forget_runs(server)
     prompt = graph.without(graph.job(save__name=name, save__precision="fp32", **inputs), "sheet", "chart")
     graph.run(server, prompt, events.append)
     assert graph.losses(events), "ComfyUI gave the cached result: nothing was trained"
@@ -194,6 +198,121 @@ def test_an_interrupt_ends_within_one_step_and_leaves_everything_as_it_was(comfy
     assert sorted(path.name for path in lora_folder(comfyui).iterdir()) == files
     assert np.array_equal(sample("after the interrupt"), before)
     assert comfyui.log().count("model_type ") == loads, "the model was loaded anew: this shows nothing of the old one"
+
+
+def train(server, prompt: dict, name: str) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """The LoRA that a job saves, and the losses of the steps that it made."""
+    events = []
+    (save,) = [node["inputs"] for node in prompt.values() if node["_meta"]["title"] == "save"]
+    save |= {"name": name, "precision": "fp32"}
+    graph.run(server, graph.without(prompt, "sheet", "chart"), events.append)
+    return load_file(lora_folder(server) / f"{name}.safetensors"), graph.losses(events)
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def again(prompt: dict) -> dict:
+    """The same job, told apart by ComfyUI alone: the default caption is used by no picture of Mira's."""
+    (dataset,) = [node["inputs"] for node in prompt.values() if node["_meta"]["title"] == "dataset"]
+    dataset["default_caption"] = str(time.time())
+    return prompt
+
+
+EVERYTHING = {
+    "IsengardPictureSettings": {"batch_size": 2, "resolution": 64, "crop": "buckets", "bucket_step": 16,
+                                "caption_dropout": 0.3, "shuffle": True},
+    "IsengardAdapterSettings": {"dropout": 0.2, "ranks": "qkv=8"},
+    "IsengardLossSettings": {"loss": "huber", "weighting": "min_snr", "timestep_sampling": "beta",
+                             "timestep_shift": "model", "noise_offset": 0.05},
+    "IsengardOptimizerSettings": {"accumulation": 2, "ema_decay": 0.9, "warmup_steps": 2, "lr_schedule": "restarts"},
+    "IsengardValidationSettings": {"every": 4},
+    "IsengardRunSettings": {"gradient_checkpointing": "blocks", "checkpoint_every": 3},
+}  # fmt: skip
+
+
+def job_with_everything(**inputs) -> dict:
+    prompt = graph.job(train__steps=40, **inputs)
+    for class_type, settings in EVERYTHING.items():
+        prompt = graph.with_settings(prompt, class_type, **settings)
+    return prompt
+
+
+def test_an_interrupted_run_goes_on_to_the_same_lora_and_a_finished_one_is_not_trained_again(comfyui):
+    """With every setting that has a state of its own."""
+    graph.forget_runs(comfyui)
+    whole, losses = train(comfyui, job_with_everything(), "whole")
+    assert len(losses) == 40
+    graph.forget_runs(comfyui)
+    made = interrupted_at(comfyui, graph.without(again(job_with_everything()), "sheet", "chart"))["at the end"]
+    rest, remaining = train(comfyui, again(job_with_everything()), "rest")
+    assert 0 < made < 40
+    assert remaining == pytest.approx(losses[made:], abs=1e-6)
+    assert same(rest, whole)
+    third, none = train(comfyui, again(job_with_everything()), "third")
+    assert none == []
+    assert same(third, whole)
+
+
+def test_finish_now_goes_on_with_what_was_learned(comfyui):
+    graph.forget_runs(comfyui)
+    steps, answers = [], []
+    prompt = graph.job(train__steps=5000, train__seed=91, save__name="finished early")
+    (node,) = [number for number, node in prompt.items() if node["_meta"]["title"] == "train"]
+
+    def on_event(event):
+        if event["type"] == "progress" and event["data"]["node"] == node:
+            steps.append(event["data"]["value"])
+            if steps[-1] == 5:
+                answers.append(finish(comfyui, node))
+
+    graph.run(comfyui, graph.without(prompt, "sheet", "chart"), on_event)
+    assert answers == [200]
+    assert 5 <= steps[-1] < 100
+    weights = load_file(lora_folder(comfyui) / "finished early.safetensors")
+    assert any(weights[name].any() for name in weights if "lora_up" in name)
+    assert finish(comfyui, node) == 404, "nothing runs any more"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "code"), [(b'{"node": "1"}', "text/plain", 415), (b"{}", "application/json", 400),
+                               (b"[1]", "application/json", 400), (b"{", "application/json", 400)],
+)  # fmt: skip
+def test_finish_takes_what_another_site_cannot_send(comfyui, body, kind, code):
+    assert finish(comfyui, "", body, kind) == code
+
+
+def finish(server, node: str, body: bytes | None = None, kind: str = "application/json") -> int:
+    """The status of the answer."""
+    content = body or json.dumps({"node": node}).encode()
+    request = urllib.request.Request(f"{server.url}/isengard/train/finish", content, {"Content-Type": kind})
+    try:
+        return DIRECT.open(request, timeout=10).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_previews_are_drawn_from_the_live_weights_and_change_nothing_of_the_training(comfyui):
+    """The last of them is what the finished LoRA draws."""
+    plain = train_to_file(comfyui, "without previews", train__steps=6, train__learning_rate=0.01)
+    graph.forget_runs(comfyui)
+    prompt = again(graph.job(train__steps=6, train__learning_rate=0.01))
+    sampler = {"steps": 2, "cfg": 4.0, "sampler_name": "euler", "scheduler": "simple", "width": 64, "height": 64}
+    prompt["previews"] = graph.node(
+        "IsengardTrainingPreviews", "previews", prompts="mira woman", every=3, negative="", seed=3, **sampler
+    )
+    (node,) = [node["inputs"] for node in prompt.values() if node["_meta"]["title"] == "train"]
+    node["previews"] = ["previews", 0]
+    with_previews, _ = train(comfyui, prompt, "with previews")
+    assert same(with_previews, plain)
+    files = sorted((comfyui.base / "output" / "isengard" / "previews").rglob("*.png"))
+    assert [file.name.split("_step_")[1][:6] for file in files] == ["000003", "000006"]
+    first, last = (np.asarray(Image.open(file)) for file in files)
+    core = graph.sampled("sd3.safetensors", "with previews.safetensors", seed=3)
+    drawn = graph.picture(comfyui, graph.run(comfyui, core), "save", core)
+    assert np.abs(last.astype(int) - drawn).max() <= 2, "rounded otherwise: merged weights, and layers beside them"
+    assert np.abs(first.astype(int) - drawn).max() > 2
 
 
 def train_any(server) -> str:
