@@ -49,12 +49,13 @@ class RunFolder:
         return None
 
     def finish(self, trained: Trained) -> None:
-        """Write the result; the state to go on from is not needed any more."""
+        """Write the result; the state to go on from is not needed any more, nor what killed writes left."""
         if self.path:
             metrics = [vars(entry) for entry in trained.metrics]
             state_file.save(self.path / RESULT, {"weights": trained.weights, "metrics": metrics})
             self._write_metrics(trained.metrics)
-            (self.path / STATE).unlink(missing_ok=True)
+            for leftover in (self.path / STATE, *self.path.glob(".*.tmp")):
+                leftover.unlink(missing_ok=True)
 
     def finished(self) -> Trained | None:
         """What `finish` was given, if it was."""
