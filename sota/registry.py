@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ..trainers.config import TrainConfig
+from ..trainers.lora_file import BaseModel
 
 FILE = Path(__file__).with_name("registry.yml")
 BUDGETS = ("draft", "standard", "thorough")
@@ -24,12 +25,13 @@ class UnknownFamily(ValueError):
 
 @dataclass(frozen=True)
 class Family:
-    """A model family. comfyui: classes by which ComfyUI knows it. presets: by budget. source: of the settings;
-    measured: whether they were measured with this trainer."""
+    """A model family. comfyui: classes by which ComfyUI knows it. base: how a LoRA file names it. presets: by budget.
+    source: of the settings; measured: whether they were measured with this trainer."""
 
     key: str
     name: str
     comfyui: tuple[str, ...]
+    base: BaseModel
     presets: Mapping[str, TrainConfig]
     source: str
     measured: bool
@@ -59,7 +61,15 @@ def family_of(classes: Sequence[str], parameters: int) -> Family:
 
 def _family(key: str, entry: Mapping[str, Any]) -> Family:
     presets = {budget: TrainConfig.from_mapping(_over(entry["base"], entry[budget])) for budget in BUDGETS}
-    return Family(key, entry["name"], tuple(entry["comfyui"]), presets, entry["source"], entry["measured"])
+    return Family(
+        key,
+        entry["name"],
+        tuple(entry["comfyui"]),
+        BaseModel(**entry["file"]),
+        presets,
+        entry["source"],
+        entry["measured"],
+    )
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

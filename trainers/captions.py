@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from .errors import TrainingError
+
+
+def tag_frequency(captions: Iterable[str]) -> dict[str, int]:
+    """How many captions have each part between commas, the most frequent first."""
+    parts = ({part.strip() for part in caption.split(",")} - {""} for caption in captions)
+    return dict(Counter(part for each in parts for part in sorted(each)).most_common())
 
 
 def shuffled(caption: str, keep: int, count: int, seed: int) -> list[str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
@@ -31,23 +35,52 @@ def kohya_state_dict(layers: Mapping[str, Mapping[str, Tensor]], names: Mapping[
     return {f"{names[path]}.{end}": tensor for path, ends in layers.items() for end, tensor in ends.items()}
 
 
-def metadata(run: Run) -> dict[str, str]:
-    """What a LoRA file says of itself: sd-scripts' `ss_` keys and ours. All values are strings, as the format asks."""
+@dataclass(frozen=True)
+class BaseModel:
+    """How other programs name a base. version: sd-scripts' `ss_base_model_version`; architecture: of Stability AI's
+    model metadata specification (github.com/Stability-AI/ModelSpec)."""
+
+    version: str
+    architecture: str
+
+
+def metadata(run: Run, base: BaseModel | None) -> dict[str, str]:
+    """What a LoRA file says of itself: sd-scripts' `ss_` keys, ModelSpec's and ours; base: none where it is not known.
+
+    All values are strings, as the format asks.
+    """
     config = run.config
-    return {
+    trigger = config.prior.trigger.strip()
+    said = {
         "ss_output_name": run.name,
-        "ss_network_module": "networks.lora",
+        "ss_network_module": "networks.lora" if config.adapter.kind == "lora" else "lycoris.kohya",
         "ss_network_dim": str(config.adapter.rank),
         "ss_network_alpha": str(config.adapter.scaled_by),
         "ss_learning_rate": str(config.optimizer.learning_rate),
-        "ss_steps": str(config.steps),
+        "ss_steps": str(len(run.metrics)),
         "ss_seed": str(config.seed),
+        "ss_tag_frequency": json.dumps({run.name: run.tag_frequency}),
+        "ss_datasets": json.dumps([{"subsets": [{"class_tokens": trigger}]}]),
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.title": run.name,
+        "modelspec.date": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()),
+        "modelspec.resolution": f"{config.data.resolution}x{config.data.resolution}",
         "isengard.run": run.id,
         "isengard.dataset_hash": run.dataset_hash,
         "isengard.base_hash": run.base_hash,
         "isengard.prediction": run.prediction,
         "isengard.config": config.to_yaml(),
     }
+    if trigger:
+        said["modelspec.trigger_phrase"] = trigger
+    if run.prediction in _MODELSPEC_PREDICTIONS:
+        said["modelspec.prediction_type"] = _MODELSPEC_PREDICTIONS[run.prediction]
+    if base:
+        said |= {"ss_base_model_version": base.version, "modelspec.architecture": f"{base.architecture}/lora"}
+    return said
+
+
+_MODELSPEC_PREDICTIONS = {"eps": "epsilon", "v": "v"}
 
 
 def save(state: Mapping[str, Tensor], path: Path, precision: str, described: Mapping[str, str]) -> None:
@@ -64,4 +97,13 @@ def save(state: Mapping[str, Tensor], path: Path, precision: str, described: Map
             "written. Save as fp32 or bf16; if that fails too, train again with a lower learning rate."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    state_file.write(path, safetensors.torch.save(weights, metadata=dict(described)))
+    hashed = _hash_of_tensors(safetensors.torch.save(weights))
+    said = dict(described) | {"sshs_model_hash": hashed, "modelspec.hash_sha256": f"0x{hashed}"}
+    state_file.write(path, safetensors.torch.save(weights, metadata=said))
+
+
+def _hash_of_tensors(file: bytes) -> str:
+    """sha256 of a safetensors file's bytes after its header, by which programs find a file whatever it says of itself
+    (`precalculate_safetensors_hashes` in kohya-ss/sd-scripts, library/train_util.py)."""
+    header = int.from_bytes(file[:8], "little")
+    return hashlib.sha256(file[8 + header :]).hexdigest()

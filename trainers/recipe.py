@@ -95,6 +95,9 @@ def train_lora(
         dataset_hash=training_set.hash,
         base_hash=base_hash,
         prediction=prediction,
+        model_classes=tuple(comfy_model.model_classes(model)),
+        parameters=comfy_model.parameter_count(model),
+        tag_frequency=captions.tag_frequency(text for each in training_set.pictures for text in each.captions),
         metrics=trained.metrics,
     )
     return lora_file.kohya_state_dict(trained.weights, names), run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .config import TrainConfig
@@ -28,6 +29,8 @@ class Run:
     dataset_hash: of every picture's file and caption, in order.
     base_hash: of the base model's weights (see `comfy_model.fingerprint`).
     prediction: the base's prediction type, "eps", "v", "flow", ...
+    model_classes: by which ComfyUI knows the base, and those that this is made from; parameters: how many it has.
+    tag_frequency: how many captions have each part between commas.
     metrics: one entry for each step.
     """
 
@@ -37,4 +40,7 @@ class Run:
     dataset_hash: str
     base_hash: str
     prediction: str
+    model_classes: tuple[str, ...]
+    parameters: int
+    tag_frequency: Mapping[str, int]
     metrics: tuple[Progress, ...]

@@ -10,9 +10,11 @@ import folder_paths
 from comfy_api.latest import io, ui
 from server import PromptServer
 
+from ...sota import registry
 from ...trainers import comfy_model, lora_file, recipe
 from ...trainers.comfy_sampling import SamplerSettings
 from ...trainers.previews import Preview, PreviewConfig, Previewer
+from ...trainers.run import Run
 from ..dataset import images
 from ..dataset.records import Dataset
 from ..names import BadName, confined, unused
@@ -174,7 +176,7 @@ class SaveLora(io.ComfyNode):
     def execute(cls, lora, run, name, precision):
         folder = _lora_folder()
         path = unused(confined(folder, f"{name}.safetensors", "LoRA name"))
-        lora_file.save(lora, path, precision, lora_file.metadata(run))
+        lora_file.save(lora, path, precision, lora_file.metadata(run, _base_model(run)))
         saved = path.relative_to(folder.resolve()).as_posix()
         return io.NodeOutput(saved, ui=ui.PreviewText(f"saved as {saved}"))
 
@@ -184,6 +186,13 @@ _LARGEST_PREVIEW = 512  # pixels, on the node; the file has the whole picture
 
 def _lora_folder() -> Path:
     return Path(folder_paths.get_folder_paths("loras")[0])
+
+
+def _base_model(run: Run) -> lora_file.BaseModel | None:
+    try:
+        return registry.family_of(run.model_classes, run.parameters).base
+    except registry.UnknownFamily:
+        return None
 
 
 def _folders() -> recipe.Folders:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import struct
 
@@ -6,12 +7,18 @@ import torch
 from safetensors.torch import load_file
 
 from isengard.trainers import lora_file
-from isengard.trainers.config import AdapterConfig, TrainConfig
+from isengard.trainers.config import AdapterConfig, DataConfig, PriorConfig, TrainConfig
 from isengard.trainers.errors import TrainingError
-from isengard.trainers.run import Run
+from isengard.trainers.run import Progress, Run
 
-CONFIG = TrainConfig(steps=5, adapter=AdapterConfig(rank=2, alpha=1.0))
-RUN = Run("20260101-000000-abcd", "mira", CONFIG, "d" * 64, "b" * 64, "flow", ())
+CONFIG = TrainConfig(
+    steps=9, adapter=AdapterConfig(rank=2, alpha=1.0), prior=PriorConfig(0.0, "mira"), data=DataConfig(resolution=1024)
+)
+METRICS = tuple(Progress(step, 9, 0.1, 1e-4, 0.5) for step in range(1, 6))  # finished early
+SDXL = lora_file.BaseModel("sdxl_base_v1-0", "stable-diffusion-xl-v1-base")
+RUN = Run(
+    "20260101-000000-abcd", "mira", CONFIG, "d" * 64, "b" * 64, "v", ("SDXL", "BASE"), 10**9, {"red shirt": 3}, METRICS
+)
 
 
 def layers():
@@ -44,7 +51,7 @@ def test_a_layer_without_a_name_is_refused():
 @pytest.mark.parametrize("precision", lora_file.PRECISIONS)
 def test_the_file_holds_the_weights_in_the_precision(tmp_path, precision):
     path = tmp_path / "deep" / "mira.safetensors"
-    lora_file.save(state(), path, precision, lora_file.metadata(RUN))
+    lora_file.save(state(), path, precision, lora_file.metadata(RUN, SDXL))
     loaded = load_file(path)
     assert {tensor.dtype for tensor in loaded.values()} == {lora_file.PRECISIONS[precision]}
     assert all(torch.equal(loaded[name].float(), tensor) for name, tensor in state().items())
@@ -54,12 +61,42 @@ def test_the_file_holds_the_weights_in_the_precision(tmp_path, precision):
 
 def test_metadata_is_strings_and_says_how_it_was_trained(tmp_path):
     path = tmp_path / "mira.safetensors"
-    lora_file.save(state(), path, "fp16", lora_file.metadata(RUN))
+    lora_file.save(state(), path, "fp16", lora_file.metadata(RUN, SDXL))
     with open(path, "rb") as file:
         header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))["__metadata__"]
     assert all(isinstance(value, str) for value in header.values())
     assert (header["ss_network_dim"], header["ss_network_alpha"], header["ss_steps"]) == ("2", "1.0", "5")
     assert TrainConfig.from_yaml(header["isengard.config"]) == RUN.config
+    assert json.loads(header["ss_tag_frequency"]) == {"mira": {"red shirt": 3}}
+    assert json.loads(header["ss_datasets"])[0]["subsets"][0]["class_tokens"] == "mira"
+    modelspec = {name.removeprefix("modelspec."): text for name, text in header.items() if "modelspec." in name}
+    assert modelspec.pop("date")[:3] == "202"
+    assert modelspec == {
+        "sai_model_spec": "1.0.0", "title": "mira", "trigger_phrase": "mira", "prediction_type": "v",
+        "resolution": "1024x1024", "architecture": "stable-diffusion-xl-v1-base/lora",
+        "hash_sha256": f"0x{header['sshs_model_hash']}",
+    }  # fmt: skip
+    assert "sdxl" in header["ss_base_model_version"]
+
+
+def test_the_hash_is_of_the_weights_alone_as_sd_scripts_has_it(tmp_path):
+    """Written out from the format: eight bytes of length, the header, the tensors."""
+    hashes = []
+    for number, said in enumerate(({}, {"ss_output_name": "renamed"})):
+        path = tmp_path / f"{number}.safetensors"
+        lora_file.save(state(), path, "fp16", said)
+        content = path.read_bytes()
+        (length,) = struct.unpack("<Q", content[:8])
+        header = json.loads(content[8 : 8 + length])["__metadata__"]
+        assert header["sshs_model_hash"] == hashlib.sha256(content[8 + length :]).hexdigest()
+        hashes.append(header["sshs_model_hash"])
+    assert hashes[0] == hashes[1]
+
+
+def test_a_base_that_is_not_known_is_not_named():
+    said = lora_file.metadata(RUN, None)
+    assert "ss_base_model_version" not in said
+    assert "modelspec.architecture" not in said
 
 
 @pytest.mark.parametrize("value, precision", [(float("nan"), "fp32"), (1e6, "fp16")])
