@@ -22,7 +22,8 @@ class FolderError(ValueError):
 def load(folder: Path, name: str, default_caption: str = "") -> Dataset:
     """Every picture of `folder` (not of folders below it), sorted as people count (2 before 10).
 
-    A caption is the UTF-8 text beside the picture (`01.txt` for `01.png`), else `default_caption`.
+    A caption is the UTF-8 text beside the picture (`01.txt` for `01.png`), else `default_caption`. Empty lines part
+    several captions of one picture.
     Raises FolderError for a folder that is missing or holds no picture, and names every picture that cannot be
     read or has no caption.
     """
@@ -37,7 +38,7 @@ def load(folder: Path, name: str, default_caption: str = "") -> Dataset:
         except (images.UnreadableImage, CaptionError, OSError) as error:
             broken.append(f"{name}/{file.name}: {error}")
             continue
-        if not sample.caption:
+        if not sample.captions:
             uncaptioned.append(file.name)
         samples.append(sample)
     if broken:
@@ -107,22 +108,23 @@ def _sample(file: Path, folder_name: str, default_caption: str) -> Sample:
         name=file.name,
         image=file,
         size=image.size,
-        caption=_caption(file.with_suffix(".txt")) or default_caption.strip(),
+        captions=_captions(file.with_suffix(".txt")) or tuple(filter(None, [default_caption.strip()])),
         origin=Origin(source=f"{folder_name}/{file.name}", sha256=hashlib.sha256(data).hexdigest()),
     )
 
 
-def _caption(file: Path) -> str:
+def _captions(file: Path) -> tuple[str, ...]:
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        return ""
+        return ()
     except UnicodeDecodeError as error:
         raise CaptionError(
             f"its caption {file.name} is not UTF-8 text (byte 0x{error.object[error.start]:02X} at position "
             f"{error.start}; save it as UTF-8)"
         ) from error
-    return " ".join(text.split())
+    paragraphs = re.split(r"\n[^\S\n]*\n", text.replace("\r\n", "\n"))
+    return tuple(" ".join(each.split()) for each in paragraphs if each.strip())
 
 
 def _natural(name: str) -> tuple[list, str]:

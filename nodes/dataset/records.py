@@ -22,14 +22,19 @@ class Sample:
     """One picture of a data set.
 
     name: of the file, unique in its data set. image: a file, or a tensor B=1,H,W,3 float32 in 0..1 (sRGB).
-    size: width, height in pixels, upright.
+    size: width, height in pixels, upright. captions: one or more, of which training shows one at a time.
     """
 
     name: str
     image: Path | Tensor
     size: tuple[int, int]
-    caption: str
+    captions: tuple[str, ...]
     origin: Origin
+
+    @property
+    def caption(self) -> str:
+        """The first caption: what the picture is called where one is enough."""
+        return self.captions[0]
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,8 @@ class Dataset:
 
     @property
     def hash(self) -> str:
-        """sha256 over every picture's bytes and caption, in order."""
+        """sha256 over every picture's bytes and captions, in order."""
         digest = hashlib.sha256()
         for sample in self.samples:
-            digest.update(f"{sample.origin.sha256} {sample.caption}\0".encode())
+            digest.update("\0".join([sample.origin.sha256, *sample.captions, ""]).encode())
         return digest.hexdigest()

@@ -203,7 +203,7 @@ def _folders() -> recipe.Folders:
 
 def _training_set(dataset: Dataset) -> recipe.TrainingSet:
     pictures = (
-        recipe.Picture(sample.name, images.read(sample.image, sample.origin.sha256)[0], (sample.caption,))
+        recipe.Picture(sample.name, images.read(sample.image, sample.origin.sha256)[0], sample.captions)
         for sample in dataset.samples
     )
     return recipe.TrainingSet(dataset.name, dataset.hash, tuple(pictures))

@@ -143,6 +143,16 @@ def test_many_broken_pictures_are_counted_and_three_are_named(tmp_path):
     assert "3.png" not in message
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_an_empty_line_parts_captions(tmp_path, end):
+    text = end.join(["", "mira,", "smiling", "", "  ", "a portrait of mira", " ", "mira again", ""])
+    picture(tmp_path / "a.png", caption=None)
+    (tmp_path / "a.txt").write_bytes(text.encode())
+    (sample,) = folder.load(tmp_path, "hero").samples
+    assert sample.captions == ("mira, smiling", "a portrait of mira", "mira again")
+    assert sample.caption == "mira, smiling"
+
+
 def test_a_caption_in_latin_1_is_named(tmp_path):
     picture(tmp_path / "a.png", caption=None)
     (tmp_path / "a.txt").write_bytes("Mira, fröhlich".encode("latin-1"))
