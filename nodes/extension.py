@@ -17,7 +17,7 @@ from .settings.nodes import (
     TrainConfigNode,
     ValidationSettings,
 )
-from .training.nodes import SaveLora, TrainingPreviews, TrainLora
+from .training.nodes import LoadLora, SaveLora, TrainingPreviews, TrainLora
 
 NODES: list[type[io.ComfyNode]] = [
     DemoBase,
@@ -31,6 +31,7 @@ NODES: list[type[io.ComfyNode]] = [
     ValidationSettings,
     RunSettings,
     TrainingPreviews,
+    LoadLora,
     TrainLora,
     SaveLora,
     ContactSheet,

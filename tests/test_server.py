@@ -26,6 +26,7 @@ IDS = {
     "IsengardValidationSettings",
     "IsengardRunSettings",
     "IsengardTrainingPreviews",
+    "IsengardLoadLora",
     "IsengardTrainLora",
     "IsengardSaveLora",
     "IsengardContactSheet",
@@ -33,7 +34,7 @@ IDS = {
 }
 _KEYS = ("display_name", "category", "description", "input", "input_order", "output", "output_name", "output_node")
 _NEWER = ("advanced", "rawLink", "hidden", "forceInput")  # said of every input by newer ComfyUIs alone
-_FROM_OUTSIDE = {"folder": ["[sample] Mira"], "sampler_name": ["euler"], "scheduler": ["normal"]}
+_FROM_OUTSIDE = {"folder": ["[sample] Mira"], "lora_name": [], "sampler_name": ["euler"], "scheduler": ["normal"]}
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
@@ -14,10 +15,19 @@ from torch import Tensor, nn
 
 from . import rotation
 from .config import AdapterConfig
+from .errors import TrainingError
 from .targets import target_layers
 
 ADAPTER = "default"
 _INITIAL = "initial"  # PiSSA: what the trained adapter began as, taken off again
+
+
+class LowRank(NamedTuple):
+    """A change of one layer's weight: up @ down."""
+
+    down: Tensor  # rank, in (or rank,in,h,w)
+    up: Tensor  # out, rank (or out,rank,1,1)
+
 
 Layers = Mapping[str, nn.Module]  # adapted layers by path in the network; each has the frozen one as `base_layer`
 
@@ -124,6 +134,31 @@ def adapted(network: nn.Module) -> Layers:
     """The layers of a network that have an adapter now."""
     modules = network.named_modules()
     return {path: module for path, module in modules if isinstance(getattr(module, "base_layer", None), nn.Module)}
+
+
+@torch.no_grad()
+def start_from(layers: Layers, before: Mapping[str, LowRank]) -> None:
+    """Begin with a LoRA's products instead of with nothing. What a larger rank has room for begins as always.
+
+    Raises TrainingError for layers that are not trained, or products of a larger rank than theirs.
+    """
+    fit = {path for path, layer in layers.items() if isinstance(layer, LoraLayer) and _INITIAL not in layer.lora_A}
+    other = [path for path in before if path not in fit]
+    if other:
+        raise TrainingError(
+            f"the LoRA to start from has {len(other)} of {len(before)} layers that would not be trained with it "
+            f"({other[0]}, …). Choose targets that have them, kind lora or dora, and initialisation kaiming."
+        )
+    for path, (down, up) in before.items():
+        layer, rank = layers[path], len(down)
+        own_down, own_up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+        if rank > len(own_down):
+            raise TrainingError(
+                f"the LoRA to start from has rank {rank} at {path}, and the training has {len(own_down)}. Set rank to "
+                f"{rank} or more."
+            )
+        own_down[:rank] = down.reshape(rank, *own_down.shape[1:]).to(own_down)
+        own_up[:, :rank] = (up / layer.scaling[ADAPTER]).reshape(-1, rank, *own_up.shape[2:]).to(own_up)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from . import adapters, batch, objective, validation
-from .adapters import Layers
+from .adapters import Layers, LowRank
 from .batch import Base, Examples, NoisyBatch
 from .config import TrainConfig
 from .draws import Order
@@ -46,12 +46,14 @@ def train(
     report: Report,
     keep: Keep = lambda state: None,
     saved: Mapping[str, Any] | None = None,
+    start: Mapping[str, LowRank] | None = None,
 ) -> Trained:
     """Train adapters on `base`, which is left as it was found.
 
     report: called after every step; FinishEarly ends the run with a result, and whatever else it raises ends it without
     one and passes through. keep: given the run's state every `checkpoint_every` steps, and before any error leaves.
-    saved: such a state, to go on from. Raises TrainingError for examples, a loss or a gradient that are not finite.
+    saved: such a state, to go on from. start: a LoRA to begin with, by layer path. Raises TrainingError for examples, a
+    loss or a gradient that are not finite.
     """
     batch.check_examples(examples.trained)
     with torch.inference_mode(False):
@@ -62,6 +64,8 @@ def train(
         adapters.attached(base.network, config.adapter, config.seed) as layers,
         recomputed(base.network, config.gradient_checkpointing),
     ):
+        if start:
+            adapters.start_from(layers, start)
         session = Session.begin(layers, config, base.device, base.dtype)
         if saved:
             session.load(saved)

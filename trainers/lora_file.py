@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -81,6 +82,16 @@ def metadata(run: Run, base: BaseModel | None) -> dict[str, str]:
 
 
 _MODELSPEC_PREDICTIONS = {"eps": "epsilon", "v": "v"}
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """The weights of a LoRA file. Raises TrainingError for a file that is no safetensors file."""
+    try:
+        return safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise TrainingError(
+            f"{path.name} is no safetensors file, or is damaged ({error}). Choose a LoRA in that format."
+        ) from error
 
 
 def save(state: Mapping[str, Tensor], path: Path, precision: str, described: Mapping[str, str]) -> None:

@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import buckets, captions, comfy_encoders, comfy_model, fingerprints, loop, lora_file, run_folder
+from . import buckets, captions, comfy_encoders, comfy_lora, comfy_model, fingerprints, loop, lora_file
+from .adapters import LowRank
 from .batch import Base, Example, Examples, check_examples
 from .cache import Cache
 from .config import TrainConfig
 from .errors import TrainingError
 from .previews import Previewer
 from .run import Progress, Run
+from .run_folder import RunFolder
 
 ORDERS = 10  # of a caption's parts, when they are shuffled: each is encoded, since the text encoder leaves memory
 _SPLIT_SEED = 0  # held-out pictures are the same from run to run
@@ -69,25 +71,28 @@ def train_lora(
     report: loop.Report,
     folders: Folders = NOWHERE,
     previewer: Previewer | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> tuple[dict[str, Tensor], Run]:
     """Train a LoRA and give its weights (kohya names) and the run.
 
     A run that was finished before is not trained again, and one that was stopped goes on. model, clip, vae: ComfyUI's
-    MODEL, CLIP and VAE. Raises TrainingError; what `report` raises passes through.
+    MODEL, CLIP and VAE. start: a LoRA to begin with, as a file holds it. Raises TrainingError; what `report` raises
+    passes through.
     """
     prediction, names = comfy_model.prediction_type(model), comfy_model.lora_names(model)
+    before = comfy_lora.low_rank(model, start) if start else None
     examples = encode(model, clip, vae, training_set.pictures, config, Cache(folders.cache))
     with comfy_model.opened(model) as base:
         base_hash = comfy_model.fingerprint(base)
-        key = run_key(base_hash, config, examples)
-        place = run_folder.RunFolder(folders.runs, training_set.name, key, config)
+        key = run_key(base_hash, config, examples, start)
+        place = RunFolder(folders.runs, training_set.name, key, config)
 
         def watched(progress: Progress) -> None:
             if previewer:
                 previewer.draw_when_due(base, progress.step)
             report(progress)
 
-        trained = place.finished() or _trained(base, examples, config, watched, place)
+        trained = place.finished() or _train_in(place, base, examples, config, watched, before)
     run = Run(
         id=place.id,
         name=training_set.name,
@@ -103,18 +108,24 @@ def train_lora(
     return lora_file.kohya_state_dict(trained.weights, names), run
 
 
-def _trained(
-    base: Base, examples: Examples, config: TrainConfig, report: loop.Report, place: run_folder.RunFolder
+def _train_in(
+    place: RunFolder,
+    base: Base,
+    examples: Examples,
+    config: TrainConfig,
+    report: loop.Report,
+    start: Mapping[str, LowRank] | None,
 ) -> loop.Trained:
     """From the start, or from where the run was stopped."""
-    trained = loop.train(base, examples, config, report, place.keep, place.saved())
+    trained = loop.train(base, examples, config, report, place.keep, place.saved(), start)
     place.finish(trained)
     return trained
 
 
-def run_key(base_hash: str, config: TrainConfig, examples: Examples) -> str:
-    """Tells runs apart by everything that their result follows from: the base, the settings, and what was encoded."""
-    parts = [base_hash, config.to_yaml()]
+def run_key(base_hash: str, config: TrainConfig, examples: Examples, start: Mapping[str, Tensor] | None = None) -> str:
+    """Tells runs apart by everything that their result follows from: the base, the settings, what was encoded, and the
+    LoRA to begin with."""
+    parts = [base_hash, config.to_yaml(), fingerprints.of_weights(start or {})]
     for example in (*examples.trained, *examples.held_out):
         tensors = {"latent": example.latent} | ({} if example.mask is None else {"mask": example.mask})
         words = fingerprints.of_nested([example.conditions, example.class_conditions])

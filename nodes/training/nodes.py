@@ -41,6 +41,7 @@ class TrainLora(io.ComfyNode):
                 DATASET.Input("dataset", tooltip="Pictures with captions."),
                 TRAIN_CONFIG.Input("config", optional=True, tooltip="Further settings, from a Train Config node."),
                 PREVIEWS.Input("previews", optional=True, tooltip="From Training Previews: draws while it trains."),
+                LORA_MODEL.Input("start_from", optional=True, tooltip="A LoRA to train on, from Load Character LoRA."),
                 io.Int.Input(
                     "steps", default=0, min=0, max=1_000_000, tooltip="Optimizer steps. 0: as the config has it."
                 ),
@@ -74,7 +75,9 @@ class TrainLora(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, clip, vae, dataset, steps, learning_rate, rank, seed, config=None, previews=None):
+    def execute(
+        cls, model, clip, vae, dataset, steps, learning_rate, rank, seed, config=None, previews=None, start_from=None
+    ):
         settings = with_train_inputs(config, steps, learning_rate, rank, seed)
         bar = comfy.utils.ProgressBar(settings.steps)
         live = _live(cls.hidden, settings.steps, bar)
@@ -82,7 +85,7 @@ class TrainLora(io.ComfyNode):
         REQUESTS.begin(live.node_id)
         try:
             lora, run = recipe.train_lora(
-                model, clip, vae, _training_set(dataset), settings, live, _folders(), previewer
+                model, clip, vae, _training_set(dataset), settings, live, _folders(), previewer, start_from
             )
         finally:
             REQUESTS.end(live.node_id)
@@ -132,6 +135,29 @@ class TrainingPreviews(io.ComfyNode):
 
 
 _NO_PROMPT = "there is no prompt to draw. Write one prompt a line into 'prompts'."
+
+
+class LoadLora(io.ComfyNode):
+    """A LoRA file, to train on."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="IsengardLoadLora",
+            display_name="Load Character LoRA",
+            category="Isengard/training",
+            description="Read a LoRA file, to train on from it. To draw with a LoRA use ComfyUI's own loaders.",
+            inputs=[
+                io.Combo.Input(
+                    "lora_name", options=folder_paths.get_filename_list("loras"), tooltip="In ComfyUI's LoRA folder."
+                )
+            ],
+            outputs=[LORA_MODEL.Output(display_name="lora")],
+        )
+
+    @classmethod
+    def execute(cls, lora_name):
+        return io.NodeOutput(lora_file.load(Path(folder_paths.get_full_path_or_raise("loras", lora_name))))
 
 
 class SaveLora(io.ComfyNode):

@@ -8,6 +8,7 @@ from torch import nn
 
 from isengard.trainers import adapters
 from isengard.trainers.config import AdapterConfig
+from isengard.trainers.errors import TrainingError
 
 from .tiny import TinyNetwork
 
@@ -170,6 +171,49 @@ def test_pissa_begins_with_the_largest_singular_values():
         assert torch.equal(layer.base_layer.weight, weight)
     values = torch.linalg.svdvals(weight)
     torch.testing.assert_close(torch.linalg.svdvals(weight - product)[: len(values) - 3], values[3:])
+
+
+def trained_products(config) -> tuple[dict, torch.Tensor]:
+    """The products of a disturbed LoRA, and what its network answers."""
+    network = frozen()
+    with adapters.attached(network, config, seed=0) as layers:
+        disturb(layers)
+        ends = adapters.file_weights(layers, config)
+        answer = network(*inputs())
+    scaled = {path: float(each["alpha"]) / len(each["lora_down.weight"]) for path, each in ends.items()}
+    return {
+        path: adapters.LowRank(each["lora_down.weight"], scaled[path] * each["lora_up.weight"])
+        for path, each in ends.items()
+    }, answer
+
+
+@pytest.mark.parametrize("rank, alpha", [(3, 1.5), (3, 6.0), (8, 0.0)])
+def test_a_training_starts_where_a_lora_left_off(rank, alpha):
+    """Also with another scale, and with a larger rank, whose rest begins as always."""
+    before, answer = trained_products(AdapterConfig(rank=3, alpha=1.5))
+    network = frozen()
+    with adapters.attached(network, AdapterConfig(rank=rank, alpha=alpha), seed=0) as layers:
+        adapters.start_from(layers, before)
+        torch.testing.assert_close(network(*inputs()), answer, rtol=1e-5, atol=1e-5)
+        if rank > 3:
+            layer = layers["blocks.0.attn.qkv"]
+            assert layer.lora_A[adapters.ADAPTER].weight[3:].any()
+            assert not layer.lora_B[adapters.ADAPTER].weight[:, 3:].any()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (AdapterConfig(rank=2), "has rank 3 at blocks.0.attn.qkv, and the training has 2. Set rank to 3"),
+        (AdapterConfig(rank=3, targets="attention"), "has 4 of 8 layers that would not be trained"),
+        (AdapterConfig(rank=3, kind="loha"), "8 of 8 layers .* kind lora"),
+        (AdapterConfig(rank=3, initialisation="pissa"), "8 of 8 layers .* initialisation kaiming"),
+    ],
+)
+def test_a_lora_that_does_not_fit_is_not_started_from(config, message):
+    before, _ = trained_products(AdapterConfig(rank=3))
+    with adapters.attached(frozen(), config, seed=0) as layers, pytest.raises(TrainingError, match=message):
+        adapters.start_from(layers, before)
 
 
 @pytest.mark.comfyui

@@ -1,0 +1,98 @@
+"""The graphs of the training benchmark: our trainer and ComfyUI's own on the same base, pictures, batch and rank."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from isengard.tests.benchmarks import likeness_job
+from isengard.tests.graph import DEFAULTS, node
+from isengard.workflows.client import Client, Event
+
+RANK = 16
+
+
+@dataclass(frozen=True)
+class Case:
+    """A base and how it is trained on. checkpoint: a file, or none for the demo base; resolution in pixels."""
+
+    name: str
+    checkpoint: str | None
+    resolution: int
+    batch_size: int
+
+    @property
+    def is_demo(self) -> bool:
+        return self.checkpoint is None
+
+
+CASES = tuple(
+    Case(f"{name}, batch {batch}", checkpoint, resolution, batch)
+    for name, checkpoint, resolution in (("demo base", None, 128), ("SD 1.5 shape", "sd15.safetensors", 256))
+    for batch in (1, 4)
+)
+
+
+def base_graph(case: Case) -> dict:
+    if case.is_demo:
+        return {"base": node("IsengardDemoBase", "base")}
+    return {"base": node("CheckpointLoaderSimple", "base", ckpt_name=case.checkpoint)}
+
+
+def our_graph(case: Case, folder: str, steps: int, seed: int, learning_rate: float = 1e-3) -> dict:
+    """The node "train" has the LoRA as output 0."""
+    pictures = DEFAULTS["IsengardPictureSettings"] | {"batch_size": case.batch_size, "resolution": case.resolution}
+    return base_graph(case) | {
+        "dataset": node("IsengardLoadDataset", "dataset", folder=folder, default_caption=""),
+        "pictures": node("IsengardPictureSettings", "pictures", **pictures),
+        "train": node(
+            "IsengardTrainLora", "train", model=["base", 0], clip=["base", 1], vae=["base", 2],
+            dataset=["dataset", 0], config=["pictures", 0], steps=steps, learning_rate=learning_rate, rank=RANK,
+            seed=seed,
+        ),
+        "run": node("IsengardLossChart", "run", run=["train", 2], filename_prefix="bench"),
+    }  # fmt: skip
+
+
+def core_graph(
+    info: dict, case: Case, folder: str, steps: int, seed: int, learning_rate: float = 1e-3, **settings
+) -> dict:
+    """settings: of TrainLoraNode, over its defaults. The node "train" has the LoRA, "kept" uses it."""
+    lora = info["TrainLoraNode"]["output_name"].index("lora")
+    values = likeness_job.defaults(info["TrainLoraNode"]) | {
+        "model": ["base", 0], "latents": ["encoded", 0], "positive": ["encoded", 1], "batch_size": case.batch_size,
+        "steps": steps, "learning_rate": learning_rate, "rank": RANK, "seed": seed, "existing_lora": "[None]",
+    } | settings  # fmt: skip
+    return base_graph(case) | {
+        "dataset": node("LoadImageTextDataSetFromFolder", "dataset", folder=folder),
+        "encoded": node(
+            "MakeTrainingDataset", "encoded", images=["dataset", 0], texts=["dataset", 1], vae=["base", 2],
+            clip=["base", 1],
+        ),
+        "train": node("TrainLoraNode", "train", **values),
+        "kept": node("SaveLoRA", "kept", lora=["train", lora], prefix=f"bench/{folder}_{seed}", steps=["train", -1]),
+    }  # fmt: skip
+
+
+@dataclass
+class StepClock:
+    """Listens to a prompt's events: when each step of the train node ended."""
+
+    ends: list[float] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        if event["type"] == "progress" and event["data"]["node"] == "train":
+            self.ends.append(time.monotonic())
+
+
+def steps_of(url: str, graph: dict) -> list[float]:
+    """Seconds of each step but the first, which warms up, as the train node told its progress."""
+    clock = StepClock()
+
+    async def session() -> None:
+        async with Client(url) as client:
+            await client.run(graph, clock)
+
+    asyncio.run(session())
+    return [after - before for before, after in zip(clock.ends, clock.ends[1:], strict=False)]
