@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .config import TrainConfig
@@ -44,3 +44,17 @@ class Run:
     parameters: int
     tag_frequency: Mapping[str, int]
     metrics: tuple[Progress, ...]
+
+
+WINDOW = 50  # steps whose mean loss is a level
+DIVERGED = 2.0  # times the lowest level
+
+
+def divergence(losses: Sequence[float]) -> float | None:
+    """How many times its lowest level the loss is at now, where that is twice or more; none where it is not, or where
+    there are not two levels yet. A level is the mean of 50 steps: single steps differ by their noise levels."""
+    levels = [sum(losses[end - WINDOW : end]) / WINDOW for end in range(len(losses), WINDOW - 1, -WINDOW)]
+    if len(levels) < 2 or not min(levels) > 0:
+        return None
+    times = levels[0] / min(levels)
+    return times if times >= DIVERGED else None

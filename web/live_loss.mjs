@@ -47,8 +47,9 @@ export class LiveLoss {
     const begun = run.step > 0;
     this.element.dataset.state = run.state;
     this.element.dataset.points = String(run.points.length);
-    this.element.title = run.message;
-    this.state.textContent = STATES[run.state](run);
+    this.element.title = run.message || run.warning;
+    this.element.dataset.warning = String(Boolean(run.warning));
+    this.state.textContent = [STATES[run.state](run), run.warning].filter(Boolean).join(" · ");
     this.loss.textContent = begun ? `loss ${number(run.loss, 4)}` : "";
     this.pace.textContent = begun ? `${number(run.secondsPerStep, 2)} s/step` : "";
     this.left.textContent = begun ? time(run) : "";

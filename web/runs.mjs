@@ -14,6 +14,7 @@ const MOST_POINTS = 2000; // of a curve; beyond, neighbours become one
  * @property {number} steps
  * @property {[number, number][]} losses step and loss of every step since the event before
  * @property {[number, number][]} validation step and loss on held-out pictures, where it was measured since then
+ * @property {string} warning of a run that does not go well; else empty
  * @property {boolean} finishing the person asked to end the run here
  * @property {number} learning_rate
  * @property {number} seconds_per_step
@@ -27,6 +28,7 @@ const MOST_POINTS = 2000; // of a curve; beyond, neighbours become one
  * @property {string} node
  * @property {State} state
  * @property {string} message why it failed
+ * @property {string} warning of a run that does not go well; else empty
  * @property {number} step
  * @property {number} steps
  * @property {number} loss of the last step
@@ -85,12 +87,13 @@ function goesOn(run, event) {
 /** @param {TrainEvent} event @returns {Run} */
 function newRun({ workflow, node, steps }) {
   const numbers = { step: 0, loss: NaN, learningRate: NaN, secondsPerStep: NaN, seconds: 0 };
-  return { workflow, node, steps, state: "preparing", message: "", ...numbers, points: [], stride: 1, waiting: [], validation: [] };
+  return { workflow, node, steps, state: "preparing", message: "", warning: "", ...numbers, points: [], stride: 1, waiting: [], validation: [] };
 }
 
 /** @param {Run} run @param {TrainEvent} event */
 function advance(run, event) {
   for (const [step, loss] of event.losses) addPoint(run, step, loss);
+  run.warning = event.warning;
   run.validation.push(...event.validation);
   const seconds = event.seconds_per_step;
   run.step = event.step;

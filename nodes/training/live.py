@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...trainers.loop import FinishEarly
-from ...trainers.run import Progress
+from ...trainers.run import WINDOW, Progress, divergence
 
 EVENT = "isengard.train"
 _INTERVAL = 0.2  # seconds between two events: a fast model makes hundreds of steps a second
@@ -31,21 +31,26 @@ class Live:
     send: Send
     finish: Callable[[], bool] = lambda: False
     workflow: str | None = None
+    _losses: list[float] = field(default_factory=list)
+    _warning: str = ""
     _waiting: list[Progress] = field(default_factory=list)
     _sent_at: float = 0.0
 
     def begin(self, steps: int) -> None:
         """Tell that a run of `steps` steps begins; its first step comes when the pictures are encoded."""
         begun = message(self.node_id, [Progress(0, steps, 0.0, 0.0, 0.0)])
-        self._send(begun | {"losses": [], "finishing": False})
+        self._send(begun | {"losses": [], "finishing": False, "warning": ""})
 
     def __call__(self, progress: Progress) -> None:
         self.bar(progress.step)
         self._waiting.append(progress)
+        self._losses.append(progress.loss)
+        if progress.step % WINDOW == 0:
+            self._warning = warning(self._losses)
         finishing = self.finish()
         last = progress.step == progress.steps or finishing
         if last or time.monotonic() - self._sent_at >= _INTERVAL:
-            self._send(message(self.node_id, self._waiting) | {"finishing": finishing})
+            self._send(message(self.node_id, self._waiting) | {"finishing": finishing, "warning": self._warning})
             self._waiting, self._sent_at = [], time.monotonic()
         self.check()
         if finishing:
@@ -53,6 +58,12 @@ class Live:
 
     def _send(self, data: dict) -> None:
         self.send(EVENT, data | {"workflow": self.workflow})
+
+
+def warning(losses: list[float]) -> str:
+    """What a person should know of how the run goes; empty where all is well."""
+    times = divergence(losses)
+    return f"diverging: the loss is at {times:.1f} times its lowest. Lower the learning rate." if times else ""
 
 
 def message(node_id: str, progress: list[Progress]) -> dict:

@@ -1,6 +1,7 @@
 import pytest
 
 from isengard.nodes.training import live
+from isengard.trainers.loop import FinishEarly
 from isengard.trainers.run import Progress
 
 
@@ -75,3 +76,25 @@ def test_a_run_says_that_it_begins_and_for_which_workflow():
         ("w-1", 0, 20, 0),
         ("w-1", 1, 20, 1),
     ]
+
+
+def test_a_diverging_run_says_so_and_what_to_do():
+    recorder = Recorder()
+    for step in range(1, 201):
+        recorder.live(Progress(step, 200, loss=0.1 if step <= 100 else 0.9, learning_rate=1e-4, seconds=0.5))
+    assert recorder.events[0][1]["warning"] == ""
+    assert (
+        recorder.events[-1][1]["warning"] == "diverging: the loss is at 9.0 times its lowest. Lower the learning rate."
+    )
+
+
+def test_a_run_that_is_to_finish_ends_after_the_step_was_told():
+    events = []
+    running = live.Live(
+        "7", lambda: None, lambda step: None, lambda name, data: events.append(data), finish=lambda: len(events) >= 1
+    )
+    running(progress(1))
+    with pytest.raises(FinishEarly):
+        running(progress(2))
+    assert [data["finishing"] for data in events] == [False, True]
+    assert events[-1]["step"] == 2
