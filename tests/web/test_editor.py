@@ -159,8 +159,32 @@ def test_interrupting_is_shown_and_another_run_works(training):
     assert training.live.get_attribute("data-points") == "3", "a new run must clear the curve"
 
 
+def test_finish_now_ends_the_run_and_the_graph_goes_on(training):
+    button = training.live.locator(".isengard-live-finish")
+    assert not button.is_visible(), "there is nothing to finish"
+    training.set(train__steps=100_000)
+    training.run()
+    training.wait("() => +document.querySelector('.isengard-live').dataset.points > 1")
+    button.click()
+    training.wait_for_state("finished")
+    assert "finished: " in training.live.inner_text()
+    training.wait(SHOWS_A_PICTURE, "sheet")
+    assert not button.is_visible()
+    assert training.ask("() => app.lastExecutionError ?? null") is None
+
+
+ADD_ADAPTER_SETTINGS = """(alpha) => {
+    const settings = LiteGraph.createNode("IsengardAdapterSettings");
+    app.graph.add(settings);
+    settings.widgets.find((widget) => widget.name === "alpha").value = alpha;
+    const train = app.graph.nodes.find((node) => node.title === "train");
+    settings.connect(0, train, train.findInputSlot("config"));
+}"""
+
+
 def test_a_failure_is_shown(training):
-    training.set(train__steps=1000, train__learning_rate=1.0, config__max_grad_norm=0, config__alpha=1024)
+    training.ask(ADD_ADAPTER_SETTINGS, 1_000_000)
+    training.set(train__steps=1000, train__learning_rate=1.0, train__rank=4)
     training.run()
     training.wait("() => document.querySelector('.isengard-live').dataset.state === 'failed'")
     assert "failed at step" in training.live.inner_text()

@@ -31,7 +31,7 @@ def run_of(page, events: list[dict]) -> dict | None:
 
 
 def event(step: int, losses: list, steps: int = 100_000, node: str = "4", workflow: str | None = "w") -> dict:
-    pace = {"learning_rate": 1e-4, "seconds_per_step": 0.5}
+    pace = {"learning_rate": 1e-4, "seconds_per_step": 0.5, "validation": [], "finishing": False, "warning": ""}
     return {"node": node, "workflow": workflow, "step": step, "steps": steps, "losses": losses, **pace}
 
 
