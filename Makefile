@@ -5,6 +5,7 @@
 # make clean   removes .venv and .cache; what was made, in build and out, stays
 # make check   lint and unit tests alone: seconds
 # make demo-base        makes the demo base anew in build/demo_base: hours on a CPU; stop it, and it goes on
+# make bench-training   how fast, light and well it trains, against ComfyUI's own trainer
 # make bench-likeness   how well LoRAs learn characters, against ComfyUI's own trainer
 #
 # COMFYUI_PATH=/path/to/ComfyUI (and COMFYUI_PYTHON=/its/python) use a ComfyUI that is already there.
@@ -13,7 +14,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 READY := .venv/ready
 
-.PHONY: help demo test check lint unit integration validate serve demo-base bench-likeness clean
+.PHONY: help demo test check lint unit integration validate serve demo-base bench-likeness bench-training clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -46,6 +47,9 @@ demo-base: $(READY)
 
 bench-likeness: $(READY)
 	$(PY) tests/benchmarks/bench_likeness.py $(ARGS)
+
+bench-training: $(READY)
+	$(PY) tests/benchmarks/bench_training.py $(ARGS)
 
 $(READY): requirements.txt tests/requirements.txt tests/requirements-torch.txt
 	@echo "Setting up .venv (once; the download of torch is the largest part) …"

@@ -40,9 +40,14 @@ class Check:
         adapters.load_state(session.layers, session.current())
         try:
             with adapters.without_dropout(session.layers):
-                losses = [batch.native_loss(self.base, each, _PLAIN) for each in self.batches]
+                return self.mean_loss()
         finally:
             adapters.load_state(session.layers, own)
+
+    @torch.no_grad()
+    def mean_loss(self) -> float:
+        """Of the base as it is now."""
+        losses = [batch.native_loss(self.base, each, _PLAIN) for each in self.batches]
         return float(torch.stack(losses).mean())
 
 

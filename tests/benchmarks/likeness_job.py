@@ -148,7 +148,7 @@ def trained(url: str, training: dict, model: list) -> Trained:
 
 
 async def _trained(url: str, graph: dict) -> Trained:
-    clock = _Clock({"train": 0.0, "encoded": 0.0})  # our train node encodes too; core has a node for it
+    clock = Clock({"train": 0.0, "encoded": 0.0})  # our train node encodes too; core has a node for it
     async with Client(url) as client:
         finished = await client.run(graph, clock)
         return Trained(
@@ -168,7 +168,7 @@ async def pictures(client: Client, finished: Finished, prefix: str, count: int) 
     return np.array(rows)
 
 
-class _Clock:
+class Clock:
     """Listens to a prompt's events and adds up the seconds in which each of the watched nodes ran."""
 
     def __init__(self, seconds: dict[str, float]):

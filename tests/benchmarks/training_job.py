@@ -51,7 +51,9 @@ def our_graph(case: Case, folder: str, steps: int, seed: int, learning_rate: flo
             dataset=["dataset", 0], config=["pictures", 0], steps=steps, learning_rate=learning_rate, rank=RANK,
             seed=seed,
         ),
-        "run": node("IsengardLossChart", "run", run=["train", 2], filename_prefix="bench"),
+        "kept": node(
+            "IsengardSaveLora", "kept", lora=["train", 0], run=["train", 2], name=f"bench_{seed}", precision="fp32"
+        ),
     }  # fmt: skip
 
 
@@ -72,6 +74,21 @@ def core_graph(
         ),
         "train": node("TrainLoraNode", "train", **values),
         "kept": node("SaveLoRA", "kept", lora=["train", lora], prefix=f"bench/{folder}_{seed}", steps=["train", -1]),
+    }  # fmt: skip
+
+
+def sampling_graph(case: Case) -> dict:
+    """A picture of the base, so that it is loaded."""
+    side = case.resolution
+    return {
+        "text": node("CLIPTextEncode", "text", clip=["base", 1], text="a woman"),
+        "empty": node("EmptyLatentImage", "empty", width=side, height=side, batch_size=1),
+        "sampler": node(
+            "KSampler", "sampler", model=["base", 0], positive=["text", 0], negative=["text", 0],
+            latent_image=["empty", 0], seed=0, steps=2, cfg=2.0, sampler_name="euler", scheduler="simple", denoise=1.0,
+        ),
+        "decode": node("VAEDecode", "decode", samples=["sampler", 0], vae=["base", 2]),
+        "save": node("SaveImage", "save", images=["decode", 0], filename_prefix="bench"),
     }  # fmt: skip
 
 

@@ -66,6 +66,10 @@ class Server:
         if self._owned:
             shutil.rmtree(self.base, ignore_errors=True)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def wait(self) -> None:
         """Until the process ends by itself."""
         self._process.wait()

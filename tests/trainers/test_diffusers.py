@@ -38,8 +38,9 @@ def unet_of(patcher):
 def pipeline_of(unet):
     """Of which only the network is used; diffusers reads LoRA files into pipelines."""
     return diffusers.StableDiffusionPipeline(
-        vae=None, text_encoder=None, tokenizer=None, unet=unet, scheduler=diffusers.DDIMScheduler(steps_offset=1, clip_sample=False),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        vae=None, text_encoder=None, tokenizer=None, unet=unet,
+        scheduler=diffusers.DDIMScheduler(steps_offset=1, clip_sample=False), safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
 
 

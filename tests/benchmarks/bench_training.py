@@ -1,0 +1,269 @@
+"""How fast, how light and how well this trainer trains, beside ComfyUI's own: `make bench-training`.
+
+Both train in the same server, in turns, on the same base, pictures, batch and rank. Prints a table and writes
+build/bench/training.json: where a figure's name ends in _demo it is the demo base's, otherwise the worst of all cases.
+Ratios are ours over theirs, medians of several repetitions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+
+if "isengard" not in sys.modules:  # run as a script: give the pack the name that the tests give it
+    sys.modules["isengard"] = types.ModuleType("isengard")
+    sys.modules["isengard"].__path__ = [str(ROOT)]
+
+from isengard.sota.demo_base import drawing, people  # noqa: E402
+from isengard.tests import graph  # noqa: E402
+from isengard.tests.benchmarks import likeness_job, prompts, training_job  # noqa: E402
+from isengard.tests.benchmarks.training_job import CASES, Case  # noqa: E402
+from isengard.tests.comfyui.installation import checkpoint, installation  # noqa: E402
+from isengard.tests.comfyui.server import Server  # noqa: E402
+from isengard.workflows.client import NodeFailed  # noqa: E402
+
+OUT = ROOT / "build" / "bench" / "training.json"
+STEPS = {"demo base": 24, "SD 1.5 shape": 7}  # of a timed run
+FASTEST = (  # settings of ComfyUI's own trainer that may make it faster than its defaults
+    {"gradient_checkpointing": False},
+    {"gradient_checkpointing": False, "training_dtype": "fp32", "lora_dtype": "fp32"},
+)
+LEARNING_STEPS, LEARNING_SEEDS = 300, 5
+OUR_RATE, CORE_RATE = 1e-3, 3e-3  # each at its best of several on the demo base
+SETUP_PICTURES = 200
+POLL_SECONDS = 0.01
+
+
+def main() -> None:
+    options = parser().parse_args()
+    found: dict[str, float] = {}
+    with Server() as server:
+        folder = data_set(server)
+        found |= speed(server, folder, options.repetitions)
+        if options.learning:
+            found |= learning(server, folder)
+    found |= memory(options.repetitions)
+    found |= in_process(options.repetitions)
+    write(found)
+    for name, value in found.items():
+        print(f"{name:36} {value:.3f}")
+
+
+def data_set(server: Server) -> str:
+    """The folder below input/ with a held-out person's pictures."""
+    likeness_job.write_dataset(server.base / "input" / "bench_training", people.held_out()[4])
+    return "bench_training"
+
+
+def speed(server: Server, folder: str, repetitions: int, tell: Callable[[str], None] = print) -> dict[str, float]:
+    """Ratios of seconds a step: to core at its defaults, and at whatever settings make it fastest."""
+    info, default, fastest = likeness_job.object_info(server.url), {}, {}
+    for case in CASES:
+        steps = STEPS[case.name.partition(",")[0]]
+        rows = [seconds_a_step(server, info, case, folder, steps, repetition) for repetition in range(repetitions)]
+        ours, core, *others = (statistics.median(column) for column in zip(*rows, strict=True))
+        default[case], fastest[case] = ours / core, ours / min(core, *others)
+        tell(f"{case.name:24} {ours:.3f} s a step, core {core:.3f} s, at its fastest {min(core, *others):.3f} s")
+    return worst("step_vs_core_default", default) | worst("step_vs_core_fastest", fastest)
+
+
+def seconds_a_step(
+    server: Server, info: dict, case: Case, folder: str, steps: int, repetition: int
+) -> tuple[float, ...]:
+    """Ours, core's at its defaults, and core's at each other setting, one after the other: medians over the steps."""
+    seed = 1000 + repetition  # of its own, or ComfyUI gives the last result
+    graphs = [training_job.our_graph(case, folder, steps, seed)]
+    graphs += [training_job.core_graph(info, case, folder, steps, seed, **own) for own in ({}, *FASTEST)]
+    return tuple(_median_step(server.url, each) for each in graphs)
+
+
+def _median_step(url: str, prompt: dict) -> float:
+    """Infinite where core cannot train with these settings."""
+    try:
+        return statistics.median(training_job.steps_of(url, prompt)[1:])
+    except NodeFailed:
+        return float("inf")
+
+
+def worst(name: str, ratios: dict[Case, float]) -> dict[str, float]:
+    """The largest of all cases, and of the demo base's."""
+    return {name: max(ratios.values()), f"{name}_demo": max(ratios[case] for case in ratios if case.is_demo)}
+
+
+def learning(server: Server, folder: str, tell: Callable[[str], None] = print) -> dict[str, float]:
+    """Of several seeds, how many end with a lower held-out loss than core's after equal steps, and equal seconds."""
+    case, info = CASES[1], likeness_job.object_info(server.url)
+    files: dict[str, str] = {}
+    for seed in range(LEARNING_SEEDS):
+        ours, our_clock = _trained(server, training_job.our_graph(case, folder, LEARNING_STEPS, seed, OUR_RATE))
+        core, clock = _trained(server, training_job.core_graph(info, case, folder, LEARNING_STEPS, seed, CORE_RATE))
+        for_training = our_clock.seconds["train"] - clock.seconds["encoded"]
+        as_long = max(1, round(LEARNING_STEPS * for_training / clock.seconds["train"]))
+        timed, _ = _trained(server, training_job.core_graph(info, case, folder, as_long, seed, CORE_RATE))
+        files |= {f"ours {seed}": ours, f"steps {seed}": core, f"seconds {seed}": timed}
+    with tempfile.TemporaryDirectory() as held_out:
+        _write_held_out(Path(held_out))
+        losses = worker("held_out", folder=held_out, files=files, resolution=case.resolution)
+    for name, loss in losses.items():
+        tell(f"held-out loss of {name:12} {loss:.4f}")
+    seeds = range(LEARNING_SEEDS)
+    return {
+        f"heldout_wins_{kind}": float(sum(losses[f"ours {seed}"] < losses[f"{kind} {seed}"] for seed in seeds))
+        for kind in ("steps", "seconds")
+    }
+
+
+def memory(repetitions: int, tell: Callable[[str], None] = print) -> dict[str, float]:
+    """The ratio of peak memory over the loaded model, each training in a server of its own: what one has used, the next
+    does not ask for again."""
+    ratios = {}
+    for case in CASES:
+        peaks = [[_peak(case, ours) for ours in (True, False)] for _ in range(repetitions)]
+        ours, core = (statistics.median(column) for column in zip(*peaks, strict=True))
+        ratios[case] = ours / core
+        tell(f"{case.name:24} {ours / 2**20:.0f} MiB over the loaded model, core {core / 2**20:.0f} MiB")
+    return {"peak_memory_vs_core_default": max(ratios.values())}
+
+
+def in_process(repetitions: int, tell: Callable[[str], None] = print) -> dict[str, float]:
+    """The step against its floor, the extra copy of the base, and the set-up with a full cache."""
+    floors, copies = {}, {}
+    with tempfile.TemporaryDirectory() as temporary:
+        pictures = Path(temporary) / "pictures"
+        likeness_job.write_dataset(pictures, people.held_out()[4])
+        for case in CASES:
+            asked = {"checkpoint": _file(case), "folder": str(pictures), "batch_size": case.batch_size,
+                     "resolution": case.resolution}  # fmt: skip
+            steps = STEPS[case.name.partition(",")[0]]
+            rows = [worker("floor", steps=steps, **asked) for _ in range(repetitions)]
+            floors[case] = statistics.median(row["ours"] / row["floor"] for row in rows)
+            copies[case] = worker("base_copy", **asked)["share"]
+            tell(f"{case.name:24} step / floor {floors[case]:.3f}, copy of the base {copies[case]:.3f}")
+        many = Path(temporary) / "many"
+        _write_many(many)
+        rows = [
+            worker("setup", folder=str(many), cache=str(Path(temporary) / f"cache{n}"), resolution=128)
+            for n in range(repetitions)
+        ]
+    return {
+        "step_vs_floor": max(floors.values()),
+        "base_copy_share": max(copies.values()),
+        "warm_vs_cold_setup": statistics.median(row["warm"] / row["cold"] for row in rows),
+    }
+
+
+def worker(what: str, **options) -> dict[str, float]:
+    """A measurement in a process of ComfyUI's own Python."""
+    comfyui = installation()
+    command = [comfyui.python, str(Path(__file__).with_name("training_worker.py")), str(comfyui.path), what]
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    done = subprocess.run([*command, json.dumps(options)], capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{what} failed:\n{done.stderr[-4000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def write(found: dict[str, float]) -> None:
+    machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "python": platform.python_version()}
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    partial = OUT.with_suffix(".partial")
+    partial.write_text(json.dumps(found | machine, indent=2) + "\n", encoding="utf-8")
+    partial.replace(OUT)
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--no-learning", dest="learning", action="store_false", help="leave the held-out losses out")
+    return parser
+
+
+def _trained(server: Server, prompt: dict) -> tuple[str, likeness_job.Clock]:
+    """The LoRA file that a training leaves, and how long its nodes took."""
+    clock = likeness_job.Clock({"train": 0.0, "encoded": 0.0})
+    graph.run(server, prompt, clock)
+    places = (server.base / "output", server.base / "models" / "loras")
+    files = [file for place in places for file in place.rglob("*.safetensors")]
+    return str(max(files, key=lambda file: file.stat().st_mtime_ns)), clock
+
+
+def _peak(case: Case, ours: bool) -> int:
+    """Bytes that the server's resident memory grows by, at its highest, from the loaded model to the end of training."""
+    with Server() as server:
+        folder = data_set(server)
+        graph.run(server, training_job.base_graph(case) | training_job.sampling_graph(case))
+        process = psutil.Process(server.pid)
+        before, steps = process.memory_info().rss, STEPS[case.name.partition(",")[0]]
+        if ours:
+            prompt = training_job.our_graph(case, folder, steps, seed=0)
+        else:
+            prompt = training_job.core_graph(likeness_job.object_info(server.url), case, folder, steps, seed=0)
+        with Peak(process) as peak:
+            graph.run(server, prompt)
+        return peak.bytes - before
+
+
+class Peak:
+    """The highest resident memory of a process while this is open."""
+
+    def __init__(self, process: psutil.Process):
+        self.bytes, self._process, self._over = 0, process, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(POLL_SECONDS):
+            self.bytes = max(self.bytes, self._process.memory_info().rss)
+
+
+def _file(case: Case) -> str | None:
+    return None if case.is_demo else str(checkpoint(case.checkpoint.removesuffix(".safetensors"), installation()))
+
+
+def _write_held_out(folder: Path) -> None:
+    """The same person as in the data set, in the looks of the likeness benchmark's prompts."""
+    person = people.held_out()[4]
+    for number, (look, caption) in enumerate(zip(prompts.looks()[1], prompts.with_trigger(), strict=True)):
+        _write_picture(folder / f"{number:03}.png", drawing.pixels(person, look), caption)
+
+
+def _write_many(folder: Path) -> None:
+    """So many different pictures and captions."""
+    folder.mkdir()
+    generator, who = np.random.default_rng(0), people.held_out()
+    for number in range(SETUP_PICTURES):
+        person, look = who[number % len(who)], people.random_look(generator)
+        caption = people.caption(f"number {number}", look, person)
+        _write_picture(folder / f"{number:03}.png", drawing.pixels(person, look), caption)
+
+
+def _write_picture(file: Path, pixels: np.ndarray, caption: str) -> None:
+    Image.fromarray(pixels).save(file)
+    file.with_suffix(".txt").write_text(caption, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
