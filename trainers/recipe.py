@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,8 +125,9 @@ def _train_in(
 
 def run_key(base_hash: str, config: TrainConfig, examples: Examples, start: Mapping[str, Tensor] | None = None) -> str:
     """Tells runs apart by everything that their result follows from: the base, the settings, what was encoded, and the
-    LoRA to begin with."""
-    parts = [base_hash, config.to_yaml(), fingerprints.of_weights(start or {})]
+    LoRA to begin with. So a run that ran out of memory can go on with gradient checkpointing."""
+    same_numbers = dataclasses.replace(config, checkpoint_every=0, gradient_checkpointing="none")
+    parts = [base_hash, same_numbers.to_yaml(), fingerprints.of_weights(start or {})]
     for example in (*examples.trained, *examples.held_out):
         tensors = {"latent": example.latent} | ({} if example.mask is None else {"mask": example.mask})
         words = fingerprints.of_nested([example.conditions, example.class_conditions])

@@ -59,7 +59,7 @@ def write(file: Path, content: bytes) -> None:
 
 def _taken_apart(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
-        tensors[name] = value.detach().contiguous().clone()  # safetensors refuses tensors that share memory
+        tensors[name] = value.detach().to("cpu", copy=True).contiguous()  # safetensors refuses shared memory
         return {_TENSOR: name}
     if isinstance(value, Mapping):
         pairs = [(key, _taken_apart(item, f"{name}/{key}".lstrip("/"), tensors)) for key, item in value.items()]

@@ -204,7 +204,7 @@ def _trained(server: Server, prompt: dict) -> tuple[str, likeness_job.Clock]:
 
 
 def _peak(case: Case, ours: bool) -> int:
-    """Bytes that the server's resident memory grows by, at its highest, from the loaded model to the end of training."""
+    """Bytes by which the server's resident memory grows, at its highest, from the loaded model to the end."""
     with Server() as server:
         folder = data_set(server)
         graph.run(server, training_job.base_graph(case) | training_job.sampling_graph(case))
