@@ -1,4 +1,5 @@
-"""A LoRA in any form that ComfyUI reads, as what a training starts from."""
+"""What ComfyUI knows of LoRA files: the names of layers in them, and a file of any program as what a training starts
+from."""
 
 from __future__ import annotations
 
@@ -6,10 +7,61 @@ from collections.abc import Mapping
 
 import comfy.lora
 import comfy.lora_convert
+import comfy.utils
+import torch
 from torch import Tensor
 
+from . import comfy_model
 from .adapters import LowRank
 from .errors import TrainingError
+from .lora_file import Part
+
+# Families whose files other programs read under diffusers' names, by the class that ComfyUI knows them by: their query,
+# key and value are apart there, and one matrix in ComfyUI. The prefix is the one that ComfyUI reads too.
+_DIFFUSERS_PREFIX = {"SD3": "transformer.", "Lumina2": "diffusion_model."}
+
+
+def sd_scripts_names(patcher) -> dict[str, str]:
+    """The name in sd-scripts' files (`lora_unet_...`) of every weight, by path in the diffusion model.
+
+    Taken from ComfyUI's own key map, so what is written is what it reads. Where it knows two names for a weight
+    (UNets: ComfyUI's path and diffusers'), the one that is not the path is diffusers', which other programs read.
+    """
+    names: dict[str, str] = {}
+    for name, target in comfy.lora.model_lora_keys_unet(patcher.model, {}).items():
+        if not (name.startswith("lora_unet_") and isinstance(target, str)):
+            continue
+        path = _path(target)
+        if path not in names or name != "lora_unet_" + path.replace(".", "_"):
+            names[path] = name
+    return names
+
+
+def diffusers_parts(patcher) -> dict[str, list[Part]]:
+    """The names in diffusers' files of every weight and its parts, by path; empty for families that other programs read
+    under sd-scripts' names."""
+    prefixes = [_DIFFUSERS_PREFIX[name] for name in comfy_model.model_classes(patcher) if name in _DIFFUSERS_PREFIX]
+    parts: dict[str, list[Part]] = {}
+    for name, target in comfy.lora.model_lora_keys_unet(patcher.model, {}).items() if prefixes else ():
+        part = _part(name, target) if name.startswith(prefixes[0]) else None
+        if part:
+            parts.setdefault(_path(target if isinstance(target, str) else target[0]), []).append(part)
+    return {path: _whole_or_slices(found) for path, found in parts.items()}
+
+
+def _part(name: str, target) -> Part | None:
+    """Of ComfyUI's target: a weight, some rows of it, or a weight whose halves it swaps; none for what it does else."""
+    if isinstance(target, str):
+        return Part(name)
+    if len(target) == 2:
+        return Part(name, _rows(target))
+    return Part(name, swapped=True) if target[1:] == (None, comfy.utils.swap_scale_shift) else None
+
+
+def _whole_or_slices(parts: list[Part]) -> list[Part]:
+    """A fused weight has a name of its own beside those of its slices, which others do not know."""
+    slices = [part for part in parts if part.rows != slice(None)]
+    return slices or parts[:1]
 
 
 def low_rank(patcher, lora: Mapping[str, Tensor]) -> dict[str, LowRank]:
@@ -26,16 +78,44 @@ def low_rank(patcher, lora: Mapping[str, Tensor]) -> dict[str, LowRank]:
             f"none of the {len(lora)} weights of the LoRA to start from belongs to this model ({next(iter(lora), '')}, "
             "…). Connect a LoRA that was trained on the same kind of base."
         )
-    return {_path(key): _plain(key, adapter) for key, adapter in found.items()}
+    by_path: dict[str, list[tuple[slice, LowRank]]] = {}
+    for key, adapter in found.items():
+        name = key if isinstance(key, str) else key[0]
+        part, product = _part(name, key), _plain(name, adapter)
+        if part is None:
+            raise TrainingError(f"the LoRA to start from has {name} in another order, which is not supported.")
+        if part.swapped:
+            product = LowRank(product.down, comfy.utils.swap_scale_shift(product.up))
+        by_path.setdefault(_path(name), []).append((part.rows, product))
+    return {path: _together(patcher, path, parts) for path, parts in by_path.items()}
 
 
-def _path(key) -> str:
-    if not isinstance(key, str):
-        raise TrainingError(f"the LoRA to start from has a part of the layer {key[0]} alone, which is not supported.")
+def _path(key: str) -> str:
     return key.removeprefix("diffusion_model.").removesuffix(".weight")
 
 
-def _plain(key, adapter) -> LowRank:
+def _rows(target: tuple) -> slice:
+    _, (_, start, rows) = target  # the weight, and what `Tensor.narrow` takes
+    return slice(start, start + rows)
+
+
+def _together(patcher, path: str, parts: list[tuple[slice, LowRank]]) -> LowRank:
+    """One product of those of a layer's parts; parts that share their `down`, as ours do, keep the rank."""
+    if len(parts) == 1 and parts[0][0] == slice(None):
+        return parts[0][1]
+    downs: list[Tensor] = []
+    for _, product in parts:
+        if not any(torch.equal(product.down, down) for down in downs):
+            downs.append(product.down)
+    rows = patcher.model.diffusion_model.get_submodule(path).weight.shape[0]
+    ups = [torch.zeros(rows, len(down)) for down in downs]
+    for where, product in parts:
+        place = next(place for place, down in enumerate(downs) if torch.equal(product.down, down))
+        ups[place][where] = product.up
+    return LowRank(torch.cat(downs), torch.cat(ups, 1))
+
+
+def _plain(key: str, adapter) -> LowRank:
     if getattr(adapter, "name", "") != "lora":
         kind = getattr(adapter, "name", None) or adapter[0]
         raise TrainingError(

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import comfy.ldm.modules.attention
-import comfy.lora
 import comfy.model_management
 import comfy.model_sampling
 import comfy.sampler_helpers
@@ -147,22 +146,6 @@ def parameter_count(patcher) -> int:
 def fingerprint(base: ComfyBase) -> str:
     """A sha256 that tells base models apart. A LoRA that is loaded into the base counts, since it is in the weights."""
     return fingerprints.of_weights(base.network.state_dict())
-
-
-def lora_names(patcher) -> dict[str, str]:
-    """The kohya name (`lora_unet_...`) of every weight, by path in the diffusion model.
-
-    Taken from ComfyUI's own key map, so what is written is what it reads. Where it knows two names for a weight
-    (UNets: ComfyUI's path and diffusers'), the one that is not the path is diffusers', which other programs read.
-    """
-    names: dict[str, str] = {}
-    for name, target in comfy.lora.model_lora_keys_unet(patcher.model, {}).items():
-        if not (name.startswith("lora_unet_") and isinstance(target, str)):
-            continue
-        path = target.removeprefix("diffusion_model.").removesuffix(".weight")
-        if path not in names or name != "lora_unet_" + path.replace(".", "_"):
-            names[path] = name
-    return names
 
 
 def with_lora(patcher, lora: Mapping[str, Tensor]):

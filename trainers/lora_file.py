@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -21,19 +22,52 @@ from .run import Run
 PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
+class Part(NamedTuple):
+    """A name in a LoRA file for the rows of a layer's weight, all of them where none are said. swapped: the other
+    program has the halves of the rows in the other order (scale and shift of a modulation)."""
+
+    name: str
+    rows: slice = slice(None)
+    swapped: bool = False
+
+
+def diffusers_state_dict(
+    layers: Mapping[str, Mapping[str, Tensor]], parts: Mapping[str, Sequence[Part]]
+) -> dict[str, Tensor]:
+    """`<name>.lora_A.weight` and `<name>.lora_B.weight` for each part of each layer, as peft names them (diffusers).
+
+    A layer that other programs have in parts shares its A; the rows of its B are those of the part, which is exact. The
+    scale is in B, since these programs take it for 1. Raises TrainingError for a layer without a name, and for what is
+    no plain LoRA.
+    """
+    _refuse_nameless(layers, parts)
+    state: dict[str, Tensor] = {}
+    for path, ends in layers.items():
+        down, up = ends["lora_down.weight"], ends["lora_up.weight"]
+        for part in parts[path]:
+            state[f"{part.name}.lora_A.weight"] = down.clone()
+            rows = torch.cat(up[part.rows].chunk(2)[::-1]) if part.swapped else up[part.rows]
+            state[f"{part.name}.lora_B.weight"] = rows * (ends["alpha"] / len(down))
+    return state
+
+
 def kohya_state_dict(layers: Mapping[str, Mapping[str, Tensor]], names: Mapping[str, str]) -> dict[str, Tensor]:
     """`<name>.lora_down.weight` and so on for each layer (sd-scripts' format; LyCORIS' for other adapters).
 
     layers: tensors by layer path and by the ends of their names. names: kohya name by layer path. Raises TrainingError
     for a layer without one.
     """
+    _refuse_nameless(layers, names)
+    return {f"{names[path]}.{end}": tensor for path, ends in layers.items() for end, tensor in ends.items()}
+
+
+def _refuse_nameless(layers: Mapping[str, Any], names: Mapping[str, Any]) -> None:
     nameless = [path for path in layers if path not in names]
     if nameless:
         raise TrainingError(
             f"{len(nameless)} of {len(layers)} trained layers have no name in a LoRA file ({nameless[0]}, …): "
             "ComfyUI could not load them. Choose other targets."
         )
-    return {f"{names[path]}.{end}": tensor for path, ends in layers.items() for end, tensor in ends.items()}
 
 
 @dataclass(frozen=True)

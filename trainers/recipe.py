@@ -74,13 +74,13 @@ def train_lora(
     previewer: Previewer | None = None,
     start: Mapping[str, Tensor] | None = None,
 ) -> tuple[dict[str, Tensor], Run]:
-    """Train a LoRA and give its weights (kohya names) and the run.
+    """Train a LoRA and give its weights, named as in a file, and the run.
 
     A run that was finished before is not trained again, and one that was stopped goes on. model, clip, vae: ComfyUI's
     MODEL, CLIP and VAE. start: a LoRA to begin with, as a file holds it. Raises TrainingError; what `report` raises
     passes through.
     """
-    prediction, names = comfy_model.prediction_type(model), comfy_model.lora_names(model)
+    prediction = comfy_model.prediction_type(model)
     before = comfy_lora.low_rank(model, start) if start else None
     examples = encode(model, clip, vae, training_set.pictures, config, Cache(folders.cache))
     with comfy_model.opened(model) as base:
@@ -106,7 +106,15 @@ def train_lora(
         tag_frequency=captions.tag_frequency(text for each in training_set.pictures for text in each.captions),
         metrics=trained.metrics,
     )
-    return lora_file.kohya_state_dict(trained.weights, names), run
+    return file_state(model, trained, config), run
+
+
+def file_state(model, trained: loop.Trained, config: TrainConfig) -> dict[str, Tensor]:
+    """The trained weights under the names that most programs read for this model and this kind of adapter."""
+    parts = comfy_lora.diffusers_parts(model) if config.adapter.kind == "lora" else {}
+    if set(trained.weights) <= set(parts):
+        return lora_file.diffusers_state_dict(trained.weights, parts)
+    return lora_file.kohya_state_dict(trained.weights, comfy_lora.sd_scripts_names(model))
 
 
 def _train_in(

@@ -37,6 +37,43 @@ def test_every_programs_names_are_read(comfy_lora, load, program):
     torch.testing.assert_close(found[PATH].up @ found[PATH].down, scale * UP @ DOWN)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_parts_of_a_fused_layer_become_one(comfy_lora, load, shared):
+    """SD3's query, key and value are apart in diffusers, one matrix in ComfyUI; only ours share their A."""
+    patcher, path = load("sd3"), "joint_blocks.1.x_block.attn.qkv"
+    downs = [torch.randn(2, 256)] * 3 if shared else torch.randn(3, 2, 256)
+    ups = torch.randn(3, 256, 2)
+    file = {}
+    for name, down, up in zip(("to_q", "to_k", "to_v"), downs, ups, strict=True):
+        file[f"transformer.transformer_blocks.1.attn.{name}.lora_A.weight"] = down
+        file[f"transformer.transformer_blocks.1.attn.{name}.lora_B.weight"] = up
+    found = comfy_lora.low_rank(patcher, file)
+    assert list(found) == [path]
+    assert len(found[path].down) == (2 if shared else 6)
+    expected = torch.cat([up @ down for down, up in zip(downs, ups, strict=True)])
+    torch.testing.assert_close(found[path].up @ found[path].down, expected)
+
+
+@pytest.mark.parametrize("kind", ["sd3", "sd15"])
+@pytest.mark.parametrize("targets", ["attention_mlp", "all_layers"])
+def test_our_own_files_are_read_back(comfy_lora, comfy_model, load, kind, targets):
+    from isengard.trainers import adapters, recipe
+    from isengard.trainers.config import AdapterConfig, TrainConfig
+    from isengard.trainers.loop import Trained
+
+    patcher, config = load(kind), AdapterConfig(rank=3, alpha=1.5, targets=targets)
+    with adapters.attached(patcher.model.diffusion_model, config, seed=0) as layers:
+        for parameter in adapters.parameters(layers).values():
+            torch.nn.init.normal_(parameter)
+        weights = adapters.file_weights(layers, config)
+    found = comfy_lora.low_rank(patcher, recipe.file_state(patcher, Trained(weights, ()), TrainConfig(adapter=config)))
+    assert found.keys() == weights.keys()
+    for path, (down, up) in found.items():
+        ends = weights[path]
+        change = 0.5 * ends["lora_up.weight"].flatten(1) @ ends["lora_down.weight"].flatten(1)
+        torch.testing.assert_close(up.flatten(1) @ down.flatten(1), change, rtol=1e-4, atol=1e-4)
+
+
 def test_a_lora_of_another_model_is_refused(comfy_lora, load):
     with pytest.raises(TrainingError, match="none of the 3 weights .* the same kind of base"):
         comfy_lora.low_rank(load("sd3"), NAMES["sd-scripts"])

@@ -8,12 +8,20 @@ import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 
-from isengard.trainers import batch, draws, loop, lora_file, targets, timesteps
+from isengard.trainers import batch, draws, loop, targets, timesteps
 from isengard.trainers.batch import Example, Examples
 from isengard.trainers.config import AdapterConfig, DataConfig, ObjectiveConfig, OptimizerConfig, TrainConfig
 from isengard.trainers.errors import TrainingError
 
 pytestmark = pytest.mark.comfyui
+
+
+@pytest.fixture(scope="module")
+def comfy_lora(comfy_model):
+    from isengard.trainers import comfy_lora
+
+    return comfy_lora
+
 
 CONFIG = TrainConfig(
     steps=2,
@@ -121,7 +129,9 @@ def test_the_lora_gives_in_comfyui_what_was_trained(comfy_model, load, checkpoin
     """The adapted network of the last step and the base with our LoRA loaded by ComfyUI predict the same."""
     patcher, pictures = load(checkpoint), examples(checkpoint)
     config = dataclasses.replace(CONFIG, steps=4)
-    losses, names = [], comfy_model.lora_names(patcher)
+    from isengard.trainers import recipe
+
+    losses = []
 
     def measure(base):
         with torch.no_grad():
@@ -131,26 +141,26 @@ def test_the_lora_gives_in_comfyui_what_was_trained(comfy_model, load, checkpoin
     with comfy_model.opened(patcher) as base:
         untrained = measure(base)
         trained = loop.train(base, pictures, config, lambda progress: losses.append(measure(base)))
-    patched = comfy_model.with_lora(patcher, lora_file.kohya_state_dict(trained.weights, names))
+    patched = comfy_model.with_lora(patcher, recipe.file_state(patcher, trained, config))
     with comfy_model.opened(patched) as base:
         loaded = measure(base)
     assert (losses[-1] - untrained).abs().min() > 1e-3, "training changed nothing, so this test shows nothing"
     torch.testing.assert_close(loaded, losses[-1], rtol=2e-4, atol=0)
 
 
-def test_every_target_has_a_name_that_comfyui_maps_to_it(comfy_model, load):
+def test_every_target_has_a_name_that_comfyui_maps_to_it(comfy_lora, load):
     import comfy.lora
 
     for checkpoint in ("sd3", "sd15"):
         patcher = load(checkpoint)
-        names, known = comfy_model.lora_names(patcher), comfy.lora.model_lora_keys_unet(patcher.model, {})
+        names, known = comfy_lora.sd_scripts_names(patcher), comfy.lora.model_lora_keys_unet(patcher.model, {})
         paths = targets.target_layers(patcher.model.diffusion_model, AdapterConfig(targets="all_layers"))
         assert {path: known[names[path]] for path in paths} == {p: f"diffusion_model.{p}.weight" for p in paths}
         assert len({names[path] for path in paths}) == len(paths)
 
 
-def test_unet_names_are_diffusers_block_names(comfy_model, load):
-    names = comfy_model.lora_names(load("sd15"))
+def test_unet_names_are_diffusers_block_names(comfy_lora, load):
+    names = comfy_lora.sd_scripts_names(load("sd15"))
     assert (
         names["input_blocks.1.1.transformer_blocks.0.attn1.to_q"]
         == "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
