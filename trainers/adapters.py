@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
+from peft.tuners.lycoris_utils import LycorisLayer
 from torch import Tensor, nn
 
 from . import rotation
@@ -42,11 +43,11 @@ def attached(network: nn.Module, config: AdapterConfig, seed: int) -> Iterator[L
     paths = target_layers(network, config)
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed & (2**63 - 1))
+            torch.default_generator.manual_seed(seed & (2**63 - 1))
             _attach(network, paths, config)
-        layers = {path: network.get_submodule(path) for path in paths}
-        for layer in layers.values():
-            _ready(layer, config)
+            layers = {path: network.get_submodule(path) for path in paths}
+            for path, layer in layers.items():
+                _ready(path, layer, config)
         yield layers
     finally:
         _detach(network)
@@ -60,17 +61,18 @@ def _attach(network: nn.Module, paths: list[str], config: AdapterConfig) -> None
 
 
 def _peft_config(paths: list[str], config: AdapterConfig) -> LoraConfig | LoHaConfig | LoKrConfig:
-    ranks = {_exactly(path): rank_of(path, config) for path in paths}
-    alphas = {pattern: config.alpha or rank for pattern, rank in ranks.items()}
+    own = {_exactly(path): rank_of(path, config) for path in paths if rank_of(path, config) != config.rank}
+    alphas = {} if config.alpha else {pattern: float(rank) for pattern, rank in own.items()}
     common = {
-        "r": config.rank, "target_modules": "|".join(ranks), "rank_pattern": ranks, "alpha_pattern": alphas,
+        "r": config.rank, "target_modules": "|".join(map(_exactly, paths)), "rank_pattern": own,
+        "alpha_pattern": alphas,
     }  # fmt: skip
     if config.kind == "loha":
-        return LoHaConfig(alpha=config.rank, rank_dropout=config.dropout, **common)
+        return LoHaConfig(alpha=config.scaled_by, rank_dropout=config.dropout, **common)
     if config.kind == "lokr":
-        return LoKrConfig(alpha=config.rank, rank_dropout=config.dropout, **common)
+        return LoKrConfig(alpha=config.scaled_by, rank_dropout=config.dropout, **common)
     return LoraConfig(
-        lora_alpha=config.rank, lora_dropout=config.dropout, use_dora=config.kind == "dora",
+        lora_alpha=config.scaled_by, lora_dropout=config.dropout, use_dora=config.kind == "dora",
         use_rslora=config.scaling == "rslora", bias="none", **common,
     )  # fmt: skip
 
@@ -85,18 +87,26 @@ def _exactly(path: str) -> str:
     return "^" + path.replace(".", r"\.") + "$"
 
 
-def _ready(layer: nn.Module, config: AdapterConfig) -> None:
-    """float32 weights whatever the base's dtype (peft casts to it), and their start where the config wants another."""
-    for name, parameter in layer.named_parameters():
-        if not name.startswith("base_layer."):
-            parameter.data = parameter.data.float()
-            parameter.requires_grad_(True)
+def _ready(path: str, layer: nn.Module, config: AdapterConfig) -> None:
+    """float32 weights, drawn on the CPU whatever the base's dtype and device (peft casts to them); the start that the
+    config wants."""
+    own = [parameter for name, parameter in layer.named_parameters() if not name.startswith("base_layer.")]
+    device = layer.base_layer.weight.device
+    for parameter in own:
+        parameter.data = parameter.data.float().cpu()
+        parameter.requires_grad_(True)
+    if isinstance(layer, LoraLayer):
+        layer.reset_lora_parameters(ADAPTER, init_lora_weights=True)
+    elif isinstance(layer, LycorisLayer):
+        layer.reset_adapter_parameters(ADAPTER)
+    for parameter in own:
+        parameter.data = parameter.data.to(device)
     if config.initialisation == "pissa":
-        _start_from_principal(layer)
+        _start_from_principal(path, layer)
 
 
 @torch.no_grad()
-def _start_from_principal(layer: LoraLayer) -> None:
+def _start_from_principal(path: str, layer: LoraLayer) -> None:
     """Begin with the frozen weight's largest singular values (PiSSA, arXiv 2404.02948, equations 2 and 3).
 
     The paper takes them out of the frozen weight; here a second adapter, which stays as it is, takes them off, so that
@@ -105,6 +115,10 @@ def _start_from_principal(layer: LoraLayer) -> None:
     rank, scale = layer.r[ADAPTER], layer.scaling[ADAPTER]
     weight = layer.base_layer.weight.detach().float()
     left, values, right = torch.linalg.svd(weight.flatten(1), full_matrices=False)  # out,k  k  k,in
+    if rank > len(values):
+        raise TrainingError(
+            f"pissa begins with {rank} singular values, and {path} has {len(values)}. Lower rank, or exclude the layer."
+        )
     root = (values[:rank] / scale).sqrt()
     down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
     down.copy_((root[:, None] * right[:rank]).reshape(down.shape))
@@ -124,10 +138,25 @@ def _frozen_copy(sides: nn.ModuleDict) -> nn.Module:
 
 
 def _detach(network: nn.Module) -> None:
-    for path, module in adapted(network).items():
-        parent, _, name = path.rpartition(".")
-        setattr(network.get_submodule(parent), name, module.base_layer)
+    _put(network, {path: layer.base_layer for path, layer in adapted(network).items()})
     network.__dict__.pop("peft_config", None)
+
+
+@contextmanager
+def taken_off(network: nn.Module) -> Iterator[None]:
+    """The network as it is without adapters, for what may move its weights about; they are put back on afterwards."""
+    layers = adapted(network)
+    try:
+        _put(network, {path: layer.base_layer for path, layer in layers.items()})
+        yield
+    finally:
+        _put(network, layers)
+
+
+def _put(network: nn.Module, layers: Layers) -> None:
+    for path, layer in layers.items():
+        parent, _, name = path.rpartition(".")
+        setattr(network.get_submodule(parent), name, layer)
 
 
 def adapted(network: nn.Module) -> Layers:
@@ -164,6 +193,7 @@ def start_from(layers: Layers, before: Mapping[str, LowRank]) -> None:
 @contextmanager
 def disabled(layers: Layers) -> Iterator[None]:
     """The network answers as the base alone; the adapters stay on and are used again afterwards."""
+    trained = [(each, each.requires_grad) for layer in layers.values() for each in layer.parameters()]
     try:
         for layer in layers.values():
             layer.enable_adapters(False)
@@ -171,6 +201,8 @@ def disabled(layers: Layers) -> Iterator[None]:
     finally:
         for layer in layers.values():
             layer.enable_adapters(True)
+        for parameter, requires_grad in trained:  # peft lets every active adapter be trained
+            parameter.requires_grad_(requires_grad)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ class Base(Protocol):
     sampling: objective.Sampling
     device: torch.device
     dtype: torch.dtype  # that the network computes in
+    patch_size: int  # latent pixels to a side of a token
 
     def sigmas(self, positions: Tensor, shifted: bool = False) -> Tensor:
         """Noise levels at positions 0 (clean) to 1 (noise) of the model's schedule: B -> B.
@@ -39,8 +40,9 @@ class Base(Protocol):
 class Example:
     """One picture, encoded.
 
-    latent: C,H,W in the model's latent space. conditions: of its captions, one or more. class_conditions: of the same
-    captions without the trigger, where prior preservation is on. mask: 1,H,W in 0..1, 1 where it is learned. repeats:
+    latent: C,H,W in the model's latent space. conditions: of its captions, one or more, each in one or more orders.
+    orders: how many of each caption; one where it is empty. class_conditions: of the same without the trigger, where
+    prior preservation is on. mask: 1,H,W in 0..1, 1 where it is learned. repeats:
     how often an epoch shows it. weight: of its loss.
     """
 
@@ -48,6 +50,7 @@ class Example:
     latent: Tensor
     conditions: tuple[Any, ...]
     class_conditions: tuple[Any, ...] = ()
+    orders: tuple[int, ...] = ()
     mask: Tensor | None = None
     repeats: int = 1
     weight: float = 1.0
@@ -66,7 +69,7 @@ class Examples:
         pool = draws.Pool(
             shapes=[tuple(example.latent.shape) for example in self.trained],
             repeats=[example.repeats for example in self.trained],
-            captions=[len(example.conditions) for example in self.trained],
+            captions=[example.orders or [1] * len(example.conditions) for example in self.trained],
         )
         return draws.Order(pool, config.data.batch_size, config.data.caption_dropout, config.seed)
 
@@ -112,7 +115,7 @@ class NoisyBatch:
 def _noisy(base: Base, example: Example, config: ObjectiveConfig, generator: torch.Generator) -> NoisyPicture:
     noise = torch.randn(example.latent.shape, generator=generator)
     if config.noise_offset:
-        noise = noise + config.noise_offset * torch.randn(len(noise), 1, 1, generator=generator)
+        noise = noise + config.noise_offset * torch.randn(len(noise), *[1] * (noise.dim() - 1), generator=generator)
     position = timesteps.draw_positions(config, 1, generator)
     return at_level(base, example, noise, levels(base, position, example.latent, config))
 
@@ -122,7 +125,7 @@ def levels(base: Base, positions: Tensor, latent: Tensor, config: ObjectiveConfi
     if config.timestep_shift == "fixed":
         positions = timesteps.shifted(positions, config.shift)
     if config.timestep_shift == "resolution":
-        positions = timesteps.shifted(positions, timesteps.shift_of_size(*latent.shape[-2:]))
+        positions = timesteps.shifted(positions, timesteps.shift_of_size(*latent.shape[-2:], base.patch_size))
     return base.sigmas(positions, shifted=config.timestep_shift == "model")
 
 
@@ -160,7 +163,10 @@ def _masks(pictures: Sequence[NoisyPicture], on_device) -> Tensor | None:
         return None
     whole = [torch.ones_like(picture.x[:1]) for picture in pictures]
     masks = [picture.example.mask for picture in pictures]
-    return on_device([one if mask is None else mask for one, mask in zip(whole, masks, strict=True)])
+    return on_device([
+        one if mask is None else mask.reshape(1, *[1] * (one.dim() - 3), *mask.shape[-2:]).expand_as(one)
+        for one, mask in zip(whole, masks, strict=True)
+    ])  # fmt: skip
 
 
 def native_loss(base: Base, batch: NoisyBatch, config: ObjectiveConfig) -> Tensor:

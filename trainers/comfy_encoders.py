@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import comfy.model_management
+import comfyui_version
 import torch
 from torch import Tensor
 
 from . import fingerprints
 from .errors import TrainingError
+
+VERSION: str = comfyui_version.__version__  # another ComfyUI may encode otherwise
 
 
 def encode_pictures(vae, pictures: Iterable[Tensor]) -> Iterator[Tensor]:

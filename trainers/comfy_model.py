@@ -41,6 +41,7 @@ class ComfyBase:
         self._conditions: dict[tuple, dict] = {}
         self.network: nn.Module = model.diffusion_model
         self.sampling = model.model_sampling
+        self.patch_size = _patch_size(model.diffusion_model)
         self.device: torch.device = patcher.load_device
         self.dtype: torch.dtype = model.manual_cast_dtype or model.get_dtype()  # that it computes in
 
@@ -94,6 +95,12 @@ class ComfyBase:
         return self._conditions[key]
 
 
+def _patch_size(network: nn.Module) -> int:
+    """Latent pixels to a side of a token; 2 where the network does not say."""
+    size = getattr(network, "patch_size", 2)
+    return int(size[-1] if isinstance(size, (tuple, list)) else size)
+
+
 @contextmanager
 def opened(patcher) -> Iterator[ComfyBase]:
     """Load a MODEL whole, ready for a backward pass through it; other models leave the device.
@@ -144,8 +151,15 @@ def parameter_count(patcher) -> int:
 
 
 def fingerprint(base: ComfyBase) -> str:
-    """A sha256 that tells base models apart. A LoRA that is loaded into the base counts, since it is in the weights."""
-    return fingerprints.of_weights(base.network.state_dict())
+    """A sha256 that tells base models apart, by weights (a LoRA that is loaded into them counts), prediction type and
+    noise schedule, which nodes may change on the same weights."""
+    sampling = base.sampling
+    numbers = {name: value for name, value in vars(sampling).items() if isinstance(value, (bool, int, float, str))}
+    classes = [cls.__name__ for cls in type(sampling).__mro__]
+    schedule = dict(sampling.named_buffers())
+    return fingerprints.of_parts(
+        fingerprints.of_weights(base.network.state_dict()), fingerprints.of_nested([classes, numbers, schedule])
+    )
 
 
 def with_lora(patcher, lora: Mapping[str, Tensor]):

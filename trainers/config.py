@@ -58,6 +58,10 @@ class AdapterConfig:
             _check_pattern(pattern)
         if self.initialisation == "pissa" and self.kind != "lora":
             raise ConfigError(f"initialisation is pissa and kind is {self.kind}; it is there for kind lora alone.")
+        if self.scaling == "rslora" and self.kind not in ("lora", "dora"):
+            raise ConfigError(f"scaling is rslora and kind is {self.kind}; it is there for kinds lora and dora alone.")
+        if self.kind == "oft" and (self.dropout or self.alpha):
+            raise ConfigError("kind oft has no dropout and no alpha; set both to 0.")
 
     def rank_patterns(self) -> list[tuple[str, int]]:
         """`ranks` taken apart. Raises ConfigError for one that is not "expression=rank"."""
@@ -76,7 +80,8 @@ class ObjectiveConfig:
     of the position in the noise schedule, with logit_mean and logit_std, mode_scale, beta_a and beta_b (`timesteps`).
     timestep_shift: how positions are then moved towards the noise: as the model's own sampler does, by `shift`, or by
     the picture's size. noise_offset: deviation of the noise that a whole channel of a picture shares
-    (crosslabs.org/blog/diffusion-with-offset-noise). background_weight: of what a mask leaves out.
+    (crosslabs.org/blog/diffusion-with-offset-noise). background_weight: of what a mask leaves out. guidance: that the
+    network is told (Flux, HunyuanVideo); 1: none, since the pictures to learn are not guided.
     """
 
     loss: str = choice("mse", LOSSES)
@@ -93,6 +98,7 @@ class ObjectiveConfig:
     beta_b: float = number(1.0, 0.05, 50.0)
     noise_offset: float = number(0.0, 0.0, 1.0)
     background_weight: float = number(0.1, 0.0, 1.0)
+    guidance: float = number(1.0, 0.0, 100.0)
 
     def __post_init__(self):
         check(self)

@@ -36,11 +36,12 @@ class Draw:
 @dataclass(frozen=True)
 class Pool:
     """What is drawn from, in order. shapes: of each example's latent, only equal ones share a batch. repeats: how often
-    an epoch shows it. captions: how many it has."""
+    an epoch shows it. captions: of each, how many orders
+    each of its captions has; captions come equally often."""
 
     shapes: Sequence[tuple[int, ...]]
     repeats: Sequence[int]
-    captions: Sequence[int]
+    captions: Sequence[Sequence[int]]
 
 
 class Order:
@@ -71,8 +72,10 @@ class Order:
 
     def _draw(self, example: int, shown: int) -> Draw:
         random = np.random.default_rng([self._seed, _WORDS, shown])
-        dropped, caption = random.random() < self._dropout, int(random.integers(self._pool.captions[example]))
-        return Draw(example, None if dropped else caption, shown)
+        orders = self._pool.captions[example]
+        dropped, which = random.random() < self._dropout, int(random.integers(len(orders)))
+        place = sum(orders[:which]) + int(random.integers(orders[which]))
+        return Draw(example, None if dropped else place, shown)
 
 
 def _buckets(pool: Pool) -> list[list[int]]:

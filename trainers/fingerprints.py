@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 SAMPLED = 1024  # values of each weight
@@ -20,25 +21,26 @@ def of_weights(weights: Mapping[str, Tensor]) -> str:
     for name, weight in sorted(weights.items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         flat = weight.detach().flatten()
-        digest.update(flat[:: max(1, len(flat) // SAMPLED)].float().cpu().numpy().tobytes())
+        # an odd stride goes through all columns, as no power of two is a multiple of it
+        digest.update(flat[:: len(flat) // SAMPLED | 1].float().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
+def of_tensor(tensor: Tensor) -> str:
+    """sha256 over the size, the type and all values."""
+    whole = tensor.detach().cpu().contiguous().flatten()
+    return of_parts(f"{tensor.dtype} {tuple(tensor.shape)}", whole.view(torch.uint8).numpy().tobytes())
+
+
 def of_nested(value: Any) -> str:
-    """sha256 over lists, tuples and dictionaries of tensors (as `of_weights` has them) and plain values."""
+    """sha256 over lists, tuples and dictionaries of tensors and plain values, all of them."""
     if isinstance(value, Tensor):
-        return of_weights({"": value})
+        return of_tensor(value)
     if isinstance(value, Mapping):
         return of_parts(*(part for key, item in value.items() for part in (repr(key), of_nested(item))))
     if isinstance(value, (list, tuple)):
         return of_parts(type(value).__name__, *(of_nested(item) for item in value))
     return of_parts(repr(value))
-
-
-def of_picture(pixels: Tensor) -> str:
-    """sha256 over the size and all values of a picture H,W,C."""
-    contiguous = pixels.detach().cpu().contiguous()
-    return of_parts(str(tuple(pixels.shape)), contiguous.numpy().tobytes())
 
 
 def of_parts(*parts: str | bytes) -> str:

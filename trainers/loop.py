@@ -29,10 +29,12 @@ class FinishEarly(Exception):
 
 @dataclass(frozen=True)
 class Trained:
-    """weights: of each adapted layer, by path and by the ends of their names in a LoRA file; metrics: of every step."""
+    """weights: of each adapted layer, by path and by the ends of their names in a LoRA file; metrics: of every step;
+    finished: it was not ended early by a person, so there is nothing to go on with."""
 
     weights: dict[str, dict[str, Tensor]]
     metrics: tuple[Progress, ...]
+    finished: bool = True
 
 
 Report = Callable[[Progress], None]
@@ -75,17 +77,20 @@ def train(
                 if config.checkpoint_every and progress.step % config.checkpoint_every == 0:
                     keep(session.state())
         except FinishEarly:
-            pass
+            keep(session.state())
+            session.finished = False
+            validation.prepare(base, examples, config).measure(session)
         except BaseException:
             keep(session.state())
             raise
         adapters.load_state(layers, session.result())
-        return Trained(adapters.file_weights(layers, config.adapter), tuple(session.metrics))
+        return Trained(adapters.file_weights(layers, config.adapter), tuple(session.metrics), session.finished)
 
 
 def steps(base: Base, examples: Examples, session: Session) -> Iterator[Progress]:
     """Make the steps that are left, one at a time, until the last or until validation has lost patience."""
     order, check = examples.order(session.config), validation.prepare(base, examples, session.config)
+    check.measure_when_due(session)  # where the run was stopped between a step and its measurement
     while session.step < session.config.steps and not validation.out_of_patience(session):
         started = time.perf_counter()
         loss, prior = step(base, examples, order, session)
@@ -93,11 +98,9 @@ def steps(base: Base, examples: Examples, session: Session) -> Iterator[Progress
         learning_rate = session.schedule.get_last_lr()[0]
         session.schedule.step()
         session.update_average()
-        measured = check.measure_when_due(session)
         seconds = time.perf_counter() - started
-        session.metrics.append(
-            Progress(session.step, session.config.steps, loss, learning_rate, seconds, prior, measured)
-        )
+        session.metrics.append(Progress(session.step, session.config.steps, loss, learning_rate, seconds, prior))
+        check.measure_when_due(session)
         yield session.metrics[-1]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from .previews import Previewer
 from .run import Progress, Run
 from .run_folder import RunFolder
 
+FORMAT = "1"  # of encodings and of runs' results: another one makes all of them anew
 ORDERS = 10  # of a caption's parts, when they are shuffled: each is encoded, since the text encoder leaves memory
 _SPLIT_SEED = 0  # held-out pictures are the same from run to run
 
@@ -30,17 +31,25 @@ _SPLIT_SEED = 0  # held-out pictures are the same from run to run
 class Picture:
     """A picture to train on.
 
-    pixels: H,W,3 float32 in 0..1 (sRGB). captions: one or more. mask: H,W in 0..1, 1 where it is learned. repeats: how
-    often an epoch shows it. weight: of its loss. held_out: for validation alone.
+    load: gives its pixels, H,W,3 float32 in 0..1 (sRGB), when they are encoded, so that they are not all in memory.
+    content: a hash of them. size: height, width. captions: one or more. mask: H,W in 0..1, 1 where it is learned.
+    repeats: how often an epoch shows it. weight: of its loss. held_out: for validation alone.
     """
 
     name: str
-    pixels: Tensor
+    load: Callable[[], Tensor]
+    content: str
+    size: tuple[int, int]
     captions: tuple[str, ...]
     mask: Tensor | None = None
     repeats: int = 1
     weight: float = 1.0
     held_out: bool = False
+
+    @classmethod
+    def of_pixels(cls, name: str, pixels: Tensor, captions: tuple[str, ...], **more) -> Picture:
+        """Of pixels H,W,3 that are in memory."""
+        return cls(name, lambda: pixels, fingerprints.of_tensor(pixels), tuple(pixels.shape[:2]), captions, **more)
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,8 @@ def _train_in(
 ) -> loop.Trained:
     """From the start, or from where the run was stopped."""
     trained = loop.train(base, examples, config, report, place.keep, place.saved(), start)
-    place.finish(trained)
+    if trained.finished:  # else its state stays, to go on from
+        place.finish(trained)
     return trained
 
 
@@ -135,10 +145,10 @@ def run_key(base_hash: str, config: TrainConfig, examples: Examples, start: Mapp
     """Tells runs apart by everything that their result follows from: the base, the settings, what was encoded, and the
     LoRA to begin with. So a run that ran out of memory can go on with gradient checkpointing."""
     same_numbers = dataclasses.replace(config, checkpoint_every=0, gradient_checkpointing="none")
-    parts = [base_hash, same_numbers.to_yaml(), fingerprints.of_weights(start or {})]
+    parts = [FORMAT, base_hash, same_numbers.to_yaml(), fingerprints.of_weights(start or {})]
     for example in (*examples.trained, *examples.held_out):
         tensors = {"latent": example.latent} | ({} if example.mask is None else {"mask": example.mask})
-        words = fingerprints.of_nested([example.conditions, example.class_conditions])
+        words = fingerprints.of_nested([example.conditions, example.class_conditions, example.orders])
         parts += [fingerprints.of_weights(tensors), words, f"{example.repeats} {example.weight}"]
     return fingerprints.of_parts(*parts, str(len(examples.held_out)), fingerprints.of_nested(examples.empty))
 
@@ -148,21 +158,23 @@ def encode(model, clip, vae, pictures: Sequence[Picture], config: TrainConfig, c
     the trigger. Raises TrainingError for latents that are not finite, and captions that lack the trigger."""
     held_out = split(pictures, config)
     latents = _latents(model, vae, pictures, config, cache)
-    texts = [_texts(picture, config) for picture in pictures]
+    grouped = [_texts(picture, config) for picture in pictures]
+    texts = [[text for orders in group for text in orders] for group in grouped]
     others = _class_texts(pictures, texts, config)
     wanted = [text for group in (*texts, *others) for text in group] + ([""] if config.data.caption_dropout else [])
-    conditions = _conditions(clip, wanted, cache)
+    conditions = _conditions(clip, wanted, cache, config.objective.guidance)
     examples = [
         Example(
             name=picture.name,
             latent=latent,
             conditions=tuple(conditions[text] for text in own),
             class_conditions=tuple(conditions[text] for text in other),
+            orders=tuple(len(orders) for orders in group),
             mask=None if picture.mask is None else _mask(picture.mask, latent, config),
             repeats=picture.repeats,
             weight=picture.weight,
         )
-        for picture, latent, own, other in zip(pictures, latents, texts, others, strict=True)
+        for picture, latent, own, other, group in zip(pictures, latents, texts, others, grouped, strict=True)
     ]
     check_examples(examples)  # before minutes go into loading a large model
     return Examples(
@@ -195,24 +207,25 @@ def _latents(model, vae, pictures: Sequence[Picture], config: TrainConfig, cache
     """Of every picture, cut to its size, in the model's own space."""
     sizes = [size_of(picture, config) for picture in pictures]
     vae_hash = comfy_encoders.vae_fingerprint(vae)
-    keys = [
-        fingerprints.of_parts("latent", vae_hash, fingerprints.of_picture(picture.pixels), str(size))
-        for picture, size in zip(pictures, sizes, strict=True)
-    ]
+    keys = [_latent_key(vae_hash, picture, size) for picture, size in zip(pictures, sizes, strict=True)]
 
     def encode(places: Sequence[int]) -> Iterator[Tensor]:
-        cut: Iterable[Tensor] = (buckets.cut(pictures[place].pixels, *sizes[place]) for place in places)
+        cut: Iterable[Tensor] = (buckets.cut(pictures[place].load(), *sizes[place]) for place in places)
         return comfy_encoders.encode_pictures(vae, cut)
 
     with torch.inference_mode(False):
         return [comfy_encoders.latent_for_model(model, latent) for latent in cache.values(keys, encode)]
 
 
+def _latent_key(vae_hash: str, picture: Picture, size: tuple[int, int]) -> str:
+    return fingerprints.of_parts("latent", FORMAT, comfy_encoders.VERSION, vae_hash, picture.content, str(size))
+
+
 def size_of(picture: Picture, config: TrainConfig) -> tuple[int, int]:
     """Height and width in pixels that a picture is trained at."""
     if config.data.crop == "square":
         return config.data.resolution, config.data.resolution
-    return buckets.size_of(*picture.pixels.shape[:2], config.data.resolution, config.data.bucket_step)
+    return buckets.size_of(*picture.size, config.data.resolution, config.data.bucket_step)
 
 
 def _mask(mask: Tensor, latent: Tensor, config: TrainConfig) -> Tensor:
@@ -221,11 +234,11 @@ def _mask(mask: Tensor, latent: Tensor, config: TrainConfig) -> Tensor:
     return buckets.cut(mask[..., None], height, width).movedim(-1, 0)
 
 
-def _texts(picture: Picture, config: TrainConfig) -> list[str]:
+def _texts(picture: Picture, config: TrainConfig) -> list[list[str]]:
+    """Each caption in the orders in which it is shown."""
     if not config.data.shuffle:
-        return list(picture.captions)
-    orders = (captions.shuffled(text, config.data.keep_parts, ORDERS, config.seed) for text in picture.captions)
-    return [text for group in orders for text in group]
+        return [[text] for text in picture.captions]
+    return [captions.shuffled(text, config.data.keep_parts, ORDERS, config.seed) for text in picture.captions]
 
 
 def _class_texts(pictures: Sequence[Picture], texts: list[list[str]], config: TrainConfig) -> list[list[str]]:
@@ -241,13 +254,18 @@ def _class_texts(pictures: Sequence[Picture], texts: list[list[str]], config: Tr
     return [list(itertools.islice(others, len(group))) for group in texts]
 
 
-def _conditions(clip, texts: Sequence[str], cache: Cache) -> Mapping[str, list]:
+def _conditions(clip, texts: Sequence[str], cache: Cache, guidance: float) -> Mapping[str, list]:
     """The CONDITIONING of every distinct text."""
     distinct = list(dict.fromkeys(texts))
     clip_hash = comfy_encoders.clip_fingerprint(clip)
-    keys = [fingerprints.of_parts("text", clip_hash, text) for text in distinct]
+    keys = [fingerprints.of_parts("text", FORMAT, comfy_encoders.VERSION, clip_hash, text) for text in distinct]
     with torch.inference_mode(False):
         made = cache.values(
             keys, lambda places: comfy_encoders.encode_captions(clip, [distinct[place] for place in places])
         )
-    return dict(zip(distinct, made, strict=True))
+    return {text: _guided(condition, guidance) for text, condition in zip(distinct, made, strict=True)}
+
+
+def _guided(condition: list, guidance: float) -> list:
+    """A CONDITIONING that tells the network its guidance, as core's FluxGuidance does; others do not look at it."""
+    return [[tokens, {**more, "guidance": guidance}] for tokens, more in condition]

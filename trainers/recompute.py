@@ -31,13 +31,16 @@ def recomputed(network: nn.Module, granularity: str) -> Iterator[None]:
             f"{type(network).__name__} has no blocks whose activations could be computed again. Set "
             "gradient_checkpointing to 'none'."
         )
+    own = [vars(block).get("forward") for block in chosen]  # another pack may have set one
     try:
         for block in chosen:
             block.forward = _computed_again(block.forward)
         yield
     finally:
-        for block in chosen:
+        for block, before in zip(chosen, own, strict=True):
             del block.forward  # the class's own shows again
+            if before is not None:
+                block.forward = before
 
 
 def blocks(network: nn.Module) -> list[nn.Module]:

@@ -20,7 +20,7 @@ from .run import Progress
 @dataclass
 class Session:
     """A run in progress. step: how many were made. average: of the trained parameters, where the config wants one.
-    best: the parameters at the lowest validation loss so far."""
+    best: the parameters at the lowest validation loss so far. finished: no person ended it early."""
 
     config: TrainConfig
     layers: Layers
@@ -31,6 +31,7 @@ class Session:
     metrics: list[Progress] = field(default_factory=list)
     average: dict[str, Tensor] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
+    finished: bool = True
 
     @classmethod
     def begin(cls, layers: Layers, config: TrainConfig, device: torch.device, dtype: torch.dtype) -> Session:

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from .config import ObjectiveConfig
 
-_LAST = 1 - 2**-53  # the largest float64 below 1
+_FIRST, _LAST = 1e-5, 1 - 2**-53  # nearer to clean, targets are lost in rounding; the largest float64 below 1
 
 Density = Callable[[int, torch.Generator, ObjectiveConfig], Tensor]
 
 
 def draw_positions(objective: ObjectiveConfig, count: int, generator: torch.Generator) -> Tensor:
     """`count` positions by the config's density, float64. generator: on the CPU."""
-    return _DENSITIES[objective.timestep_sampling](count, generator, objective).clamp(0, _LAST)
+    return _DENSITIES[objective.timestep_sampling](count, generator, objective).clamp(_FIRST, _LAST)
 
 
 def uniform(count: int, generator: torch.Generator, objective: ObjectiveConfig) -> Tensor:
@@ -56,8 +56,8 @@ def shifted(positions: Tensor, shift: float) -> Tensor:
     return shift * positions / (1 + (shift - 1) * positions)
 
 
-def shift_of_size(height: int, width: int) -> float:
-    """Flux's shift for a latent of that size: its logarithm is linear in the tokens of 2 x 2 latent pixels, 0.5 at 256
-    of them and 1.15 at 4096 (`get_schedule` in black-forest-labs/flux, src/flux/sampling.py)."""
-    tokens = height * width / 4
+def shift_of_size(height: int, width: int, patch_size: int = 2) -> float:
+    """Flux's shift for a latent of that size: its logarithm is linear in the tokens (of patch_size² latent pixels), 0.5
+    at 256 of them and 1.15 at 4096 (`get_schedule` in black-forest-labs/flux, src/flux/sampling.py)."""
+    tokens = height * width / patch_size**2
     return math.exp(0.5 + (1.15 - 0.5) * (tokens - 256) / (4096 - 256))

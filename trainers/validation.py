@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 
 from . import adapters, batch, draws
 from .batch import Base, Examples, NoisyBatch
 from .config import ObjectiveConfig, TrainConfig
+from .errors import TrainingError
 from .session import Session
 
 SEED = 0  # of the noise, whatever the run's seed
@@ -23,15 +25,28 @@ class Check:
     batches: tuple[NoisyBatch, ...]
     every: int
 
-    def measure_when_due(self, session: Session) -> float | None:
-        """The mean native loss, when it is due; a lower one than before is kept as the best."""
-        if not self.batches or session.step % self.every:
-            return None
+    def measure_when_due(self, session: Session) -> None:
+        """Every so many steps, and after the last."""
+        if self.batches and session.step and (session.step % self.every == 0 or session.step == session.config.steps):
+            self.measure(session)
+
+    def measure(self, session: Session) -> None:
+        """Note the mean native loss with the last step, unless it is there; the best so far is kept.
+
+        Raises TrainingError where it is not finite.
+        """
+        if not self.batches or session.metrics[-1].validation_loss is not None:
+            return
         before = [entry.validation_loss for entry in session.metrics if entry.validation_loss is not None]
         measured = self._of_result(session)
-        if measured < min(before, default=float("inf")):
+        if not math.isfinite(measured):
+            raise TrainingError(
+                f"the loss on held-out pictures is {measured} after step {session.step}. Lower the learning rate, or "
+                "check the base model's precision."
+            )
+        session.metrics[-1] = replace(session.metrics[-1], validation_loss=measured)
+        if measured < min(before, default=math.inf):
             session.best = {name: tensor.cpu().clone() for name, tensor in session.current().items()}
-        return measured
 
     @torch.no_grad()
     def _of_result(self, session: Session) -> float:

@@ -42,10 +42,13 @@ def with_train_inputs(
 ) -> TrainConfig:
     """The config with what the Train node itself asks for; 0 leaves a setting as the config has it."""
     before = config or TrainConfig()
+    adapter = before.adapter
+    if rank:  # another rank keeps the strength: alpha / rank stays
+        adapter = dataclasses.replace(adapter, rank=rank, alpha=adapter.alpha * rank / adapter.rank)
     return dataclasses.replace(
         before,
         steps=steps or before.steps,
         seed=seed,
-        adapter=dataclasses.replace(before.adapter, rank=rank or before.adapter.rank),
+        adapter=adapter,
         optimizer=dataclasses.replace(before.optimizer, learning_rate=learning_rate or before.optimizer.learning_rate),
     )

@@ -147,6 +147,7 @@ class LossSettings(io.ComfyNode):
             _input(kind, "beta_a", "Of beta: above beta_b more noise."),
             _input(kind, "beta_b", "Of beta: above beta_a less noise."),
             _input(kind, "noise_offset", "Noise that a whole picture shares, for dark and bright pictures. 0: none."),
+            _input(kind, "guidance", "That the network is told while training (Flux, HunyuanVideo). 1: none.", 0.5),
             _input(kind, "background_weight", "How much what a mask leaves out counts, from 0 to 1."),
         ])  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The training room's door to ComfyUI."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import comfy.model_management
 import comfy.samplers
 import comfy.utils
 import folder_paths
+import torch
 from comfy_api.latest import io, ui
 from server import PromptServer
 
@@ -16,7 +18,7 @@ from ...trainers.comfy_sampling import SamplerSettings
 from ...trainers.previews import Preview, PreviewConfig, Previewer
 from ...trainers.run import Run
 from ..dataset import images
-from ..dataset.records import Dataset
+from ..dataset.records import Dataset, Sample
 from ..names import BadName, confined, unused
 from ..settings.groups import lines, with_train_inputs
 from ..sockets import DATASET, LORA_MODEL, PREVIEWS, RUN, TRAIN_CONFIG
@@ -229,10 +231,20 @@ def _folders() -> recipe.Folders:
 
 def _training_set(dataset: Dataset) -> recipe.TrainingSet:
     pictures = (
-        recipe.Picture(sample.name, images.read(sample.image, sample.origin.sha256)[0], sample.captions)
+        recipe.Picture(
+            name=sample.name,
+            load=functools.partial(_pixels, sample),
+            content=sample.origin.sha256,
+            size=sample.size[::-1],
+            captions=sample.captions,
+        )
         for sample in dataset.samples
     )
     return recipe.TrainingSet(dataset.name, dataset.hash, tuple(pictures))
+
+
+def _pixels(sample: Sample) -> torch.Tensor:
+    return images.read(sample.image, sample.origin.sha256)[0]
 
 
 def _show(bar: comfy.utils.ProgressBar, name: str) -> Callable[[Preview], None]:

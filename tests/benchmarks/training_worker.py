@@ -51,7 +51,7 @@ def _examples(model, clip, vae, folder: str, config):
     from isengard.trainers.cache import Cache
 
     samples = folders.load(Path(folder), "bench").samples
-    pictures = [recipe.Picture(each.name, images.read(each.image, "")[0], each.captions) for each in samples]
+    pictures = [recipe.Picture.of_pixels(each.name, images.read(each.image, "")[0], each.captions) for each in samples]
     return recipe.encode(model, clip, vae, pictures, config, Cache(None))
 
 
@@ -162,7 +162,7 @@ def setup(folder: str, cache: str, resolution: int) -> dict[str, float]:
 
     model, clip, vae = _loaded(None)
     samples = folders.load(Path(folder), "bench").samples
-    pictures = [recipe.Picture(each.name, images.read(each.image, "")[0], each.captions) for each in samples]
+    pictures = [recipe.Picture.of_pixels(each.name, images.read(each.image, "")[0], each.captions) for each in samples]
     seconds = []
     for _ in ("cold", "warm"):
         started = time.perf_counter()

@@ -12,7 +12,7 @@ from isengard.trainers.draws import Order, Pool, generator
 
 def pool(shapes="aaaaaabbbc", repeats=None, captions=1) -> Pool:
     named = [(16, 4 + "abc".index(shape), 4) for shape in shapes]
-    return Pool(named, repeats or [1] * len(shapes), [captions] * len(shapes))
+    return Pool(named, repeats or [1] * len(shapes), [[1] * captions] * len(shapes))
 
 
 def examples(order: Order, batches: int) -> list[list[int]]:
@@ -58,6 +58,13 @@ def test_words_are_left_out_as_often_as_asked_for_and_captions_take_turns(dropou
     assert counts[None] / len(shown) == pytest.approx(dropout, abs=0.02)
     for caption in range(3):
         assert counts[caption] / len(shown) == pytest.approx((1 - dropout) / 3, abs=0.03)
+
+
+def test_captions_come_equally_often_however_many_orders_they_have():
+    order = Order(Pool([(1,)], [1], [[1, 9]]), 4, 0.0, seed=5)
+    counts = Counter(draw.caption for number in range(1000) for draw in order.batch(number))
+    assert counts[0] / 4000 == pytest.approx(0.5, abs=0.03)
+    assert all(counts[place] / 4000 == pytest.approx(0.5 / 9, abs=0.02) for place in range(1, 10))
 
 
 def test_dropout_changes_no_order():

@@ -32,7 +32,10 @@ def recipe(comfy_model):
 def pictures(recipe):
     generator = torch.Generator().manual_seed(4)
     named = [("a.png", "a woman"), ("b.png", "a man, smiling"), ("c.png", "a woman")]
-    return [recipe.Picture(name, torch.rand(64, 64, 3, generator=generator), (caption,)) for name, caption in named]
+    return [
+        recipe.Picture.of_pixels(name, torch.rand(64, 64, 3, generator=generator), (caption,))
+        for name, caption in named
+    ]
 
 
 def encoded(recipe, loaded, given, config=SMALL, cache=None):
@@ -47,7 +50,7 @@ def test_every_picture_gets_its_own_latent_and_its_own_caption(recipe, loaded):
         examples = recipe.encode(model, clip, vae, pictures(recipe), SMALL, Cache(None)).trained
         assert [example.name for example in examples] == ["a.png", "b.png", "c.png"]
         for picture, example in zip(pictures(recipe), examples, strict=True):
-            torch.testing.assert_close(example.latent, vae.encode(picture.pixels[None])[0] * 0.18215)
+            torch.testing.assert_close(example.latent, vae.encode(picture.load()[None])[0] * 0.18215)
             ((tokens, more),) = clip.encode_from_tokens_scheduled(clip.tokenize(picture.captions[0]))
             ((ours, ours_more),) = example.conditions[0]
             torch.testing.assert_close(ours, tokens)
@@ -81,7 +84,7 @@ def test_what_is_encoded_can_be_trained_on(recipe, loaded):
 
 
 def test_pictures_are_cut_to_the_resolution(recipe, loaded):
-    wide = [recipe.Picture("a.png", torch.rand(64, 200, 3), ("x",))]
+    wide = [recipe.Picture.of_pixels("a.png", torch.rand(64, 200, 3), ("x",))]
     with torch.inference_mode():
         (example,) = encoded(recipe, loaded, wide, TrainConfig(data=DataConfig(resolution=128))).trained
     assert example.latent.shape == (4, 16, 16)
@@ -95,7 +98,9 @@ def test_a_vae_of_another_model_is_refused(recipe, loaded, load_all):
 
 
 def test_buckets_keep_each_pictures_shape(recipe, loaded):
-    given = [recipe.Picture(f"{n}", torch.rand(*size, 3), ("x",)) for n, size in enumerate([(64, 64), (96, 48)])]
+    given = [
+        recipe.Picture.of_pixels(f"{n}", torch.rand(*size, 3), ("x",)) for n, size in enumerate([(64, 64), (96, 48)])
+    ]
     config = TrainConfig(data=DataConfig(resolution=64, crop="buckets", bucket_step=16))
     square, tall = encoded(recipe, loaded, given, config).trained
     assert square.latent.shape == (4, 8, 8)
@@ -105,7 +110,7 @@ def test_buckets_keep_each_pictures_shape(recipe, loaded):
 def test_a_mask_is_cut_like_its_picture(recipe, loaded):
     mask = torch.zeros(64, 128)
     mask[:, 64:] = 1.0
-    given = [recipe.Picture("a", torch.rand(64, 128, 3), ("x",), mask=mask)]
+    given = [recipe.Picture.of_pixels("a", torch.rand(64, 128, 3), ("x",), mask=mask)]
     (example,) = encoded(recipe, loaded, given).trained
     assert example.mask.shape == (1, 8, 8)
     assert example.mask[0, :, :3].max() < 0.1
@@ -113,7 +118,7 @@ def test_a_mask_is_cut_like_its_picture(recipe, loaded):
 
 
 def test_shuffled_captions_are_encoded_in_several_orders(recipe, loaded):
-    given = [recipe.Picture("a", torch.rand(64, 64, 3), ("mira, smiling, red shirt",))]
+    given = [recipe.Picture.of_pixels("a", torch.rand(64, 64, 3), ("mira, smiling, red shirt",))]
     config = TrainConfig(data=DataConfig(resolution=64, shuffle=True, keep_parts=1))
     (example,) = encoded(recipe, loaded, given, config).trained
     assert len(example.conditions) == 2
@@ -162,7 +167,8 @@ def test_another_text_encoder_is_not_mistaken_for_this_one(recipe, loaded, load_
 
 def held(recipe, config, count=10, **marked) -> list[bool]:
     given = [
-        recipe.Picture(str(n), torch.rand(8, 8, 3), ("x",), held_out=marked.get(f"p{n}", False)) for n in range(count)
+        recipe.Picture.of_pixels(str(n), torch.rand(8, 8, 3), ("x",), held_out=marked.get(f"p{n}", False))
+        for n in range(count)
     ]
     return recipe.split(given, config)
 

@@ -56,6 +56,7 @@ class TinyBase:
         self.sampling = FlowSampling()
         self.device = torch.device("cpu")
         self.dtype = torch.float32
+        self.patch_size = 1
 
     def sigmas(self, positions: Tensor, shifted: bool = False) -> Tensor:
         return positions
