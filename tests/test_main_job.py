@@ -222,7 +222,7 @@ def again(prompt: dict) -> dict:
 
 EVERYTHING = {
     "IsengardPictureSettings": {"batch_size": 2, "resolution": 64, "crop": "buckets", "bucket_step": 16,
-                                "caption_dropout": 0.3, "shuffle": True},
+                                "caption_dropout": 0.3, "shuffle": "on"},
     "IsengardAdapterSettings": {"dropout": 0.2, "ranks": "qkv=8"},
     "IsengardLossSettings": {"loss": "huber", "weighting": "min_snr", "timestep_sampling": "beta",
                              "timestep_shift": "model", "noise_offset": 0.05},

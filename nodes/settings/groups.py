@@ -5,25 +5,52 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from ...trainers import setting
 from ...trainers.config import TrainConfig
 
+KEEP = "as before"  # of a choice: the setting stays as the config has it
+FLAGS = {"on": True, "off": False}
 
-def with_group(config: TrainConfig | None, name: str, kind: type, settings: dict[str, Any]) -> TrainConfig:
-    """The config with some settings of a group changed, as a node has them; without a config, over the defaults.
+
+def kept(kind: type, name: str) -> Any:
+    """The value of an input that leaves a setting as it is: of numbers one below all that they may be."""
+    limits = setting.limits(kind, name)
+    if limits.kind in ("choice", "flag"):
+        return KEEP
+    if limits.kind in ("text", "texts"):
+        return ""
+    below = -1 if limits.low >= 0 else limits.low - 1
+    return int(below) if limits.kind == "whole" else float(below)
+
+
+def with_group(config: TrainConfig | None, name: str, kind: type, inputs: dict[str, Any]) -> TrainConfig:
+    """The config with those settings of a group changed that a node was given; without a config, over the defaults.
 
     kind: the group's class. Settings that hold several texts come as one text with one a line.
     """
     before = config or TrainConfig()
-    own = {
-        key: lines(value) if isinstance(value, str) and isinstance(getattr(kind(), key), tuple) else value
-        for key, value in settings.items()
+    group = dataclasses.replace(getattr(before, name), **given(kind, inputs))
+    return dataclasses.replace(before, **{name: group})
+
+
+def with_settings(config: TrainConfig | None, inputs: dict[str, Any]) -> TrainConfig:
+    """The config with those settings changed that belong to no group and that a node was given."""
+    return dataclasses.replace(config or TrainConfig(), **given(TrainConfig, inputs))
+
+
+def given(kind: type, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are not kept, as the config has them."""
+    return {
+        name: _value(setting.limits(kind, name).kind, value)
+        for name, value in inputs.items()
+        if value != kept(kind, name)
     }
-    return dataclasses.replace(before, **{name: dataclasses.replace(getattr(before, name), **own)})
 
 
-def with_settings(config: TrainConfig | None, settings: dict[str, Any]) -> TrainConfig:
-    """The config with some of the settings changed that belong to no group."""
-    return dataclasses.replace(config or TrainConfig(), **settings)
+def _value(kind: str, value: Any) -> Any:
+    if kind == "flag":
+        return FLAGS[value]
+    return lines(value) if kind == "texts" else value
 
 
 def lines(text: str) -> tuple[str, ...]:

@@ -25,22 +25,22 @@ AUTO = "auto"
 _CATEGORY = "Isengard/settings"
 
 
-def _input(kind: type, name: str, tooltip: str, step: float = 0.01) -> io.Input:
-    """An input with the default and the limits of a setting."""
-    limits = setting.limits(kind, name)
+def _input(kind: type, name: str, tooltip: str, step: float = 0.01, default: float | None = None) -> io.Input:
+    """An input with the limits of a setting, which leaves it as it is until it is changed; default: unless it is there
+    to be set."""
+    limits, keep = setting.limits(kind, name), groups.kept(kind, name)
     if limits.kind == "choice":
-        return io.Combo.Input(name, options=list(limits.choices), default=limits.default, tooltip=tooltip)
+        return io.Combo.Input(name, options=[keep, *limits.choices], default=keep, tooltip=tooltip)
     if limits.kind == "flag":
-        return io.Boolean.Input(name, default=limits.default, tooltip=tooltip)
+        return io.Combo.Input(name, options=[keep, *groups.FLAGS], default=keep, tooltip=tooltip)
     if limits.kind in ("text", "texts"):
         several = limits.kind == "texts"
-        return io.String.Input(name, default="" if several else limits.default, multiline=several, tooltip=tooltip)
+        return io.String.Input(name, default=keep, multiline=several, tooltip=tooltip)
+    said = f"{tooltip} {keep:g}: as before."
+    start = keep if default is None else default
     if limits.kind == "whole":
-        low, high = int(limits.low), int(limits.high)
-        return io.Int.Input(name, default=limits.default, min=low, max=high, step=int(max(1, step)), tooltip=tooltip)
-    return io.Float.Input(
-        name, default=limits.default, min=limits.low, max=limits.high, step=step, round=False, tooltip=tooltip
-    )
+        return io.Int.Input(name, default=start, min=keep, max=int(limits.high), step=int(max(1, step)), tooltip=said)
+    return io.Float.Input(name, default=start, min=keep, max=limits.high, step=step, round=False, tooltip=said)
 
 
 def _schema(node_id: str, name: str, description: str, inputs: list[io.Input]) -> io.Schema:
@@ -206,7 +206,8 @@ class PriorPreservation(io.ComfyNode):
     def define_schema(cls):
         kind = PriorConfig
         return _schema("IsengardPriorPreservation", "Prior Preservation", "Others stay as the model draws them.", [
-            _input(kind, "weight", "How strongly. 0 turns it off; with it a step takes more than twice as long.", 0.1),
+            _input(kind, "weight", "How strongly. 0 turns it off; with it a step takes more than twice as long.", 0.1,
+                   default=1.0),
             _input(kind, "trigger", "The character's word in the captions."),
             _input(kind, "class_noun", "What stands in the trigger's place for anyone else, such as woman. Empty where "
                    "the captions have it beside the trigger already, as in 'mira woman, smiling'."),
@@ -224,7 +225,7 @@ class ValidationSettings(io.ComfyNode):
     def define_schema(cls):
         kind = ValidationConfig
         return _schema("IsengardValidationSettings", "Validation Settings", "Measure on pictures that are held out.", [
-            _input(kind, "every", "Steps between two measurements. 0: none."),
+            _input(kind, "every", "Steps between two measurements. 0: none.", default=100),
             _input(kind, "share", "Of the pictures, held out where the data set marks none."),
             _input(kind, "levels", "Noise levels at which each held-out picture is measured."),
             _input(kind, "patience", "End after so many measurements without a better one. 0: never."),
