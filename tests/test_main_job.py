@@ -264,15 +264,19 @@ def test_finish_now_goes_on_with_what_was_learned(comfyui):
     def on_event(event):
         if event["type"] == "progress" and event["data"]["node"] == node:
             steps.append(event["data"]["value"])
-            if steps[-1] == 5:
+            if len(steps) == 5:
                 answers.append(finish(comfyui, node))
 
     graph.run(comfyui, graph.without(prompt, "sheet", "chart"), on_event)
     assert answers == [200]
-    assert 5 <= steps[-1] < 100
+    assert 5 <= steps[-1] < 500
     weights = load_file(lora_folder(comfyui) / "finished early.safetensors")
-    assert any(weights[name].any() for name in weights if "lora_up" in name)
+    assert any(weights[name].any() for name in weights if "lora_B" in name)
     assert finish(comfyui, node) == 404, "nothing runs any more"
+    made = len(steps)
+    steps.clear()
+    graph.run(comfyui, graph.without(prompt, "sheet", "chart"), on_event)
+    assert steps[0] > made, "it goes on where it was ended"
 
 
 @pytest.mark.parametrize(
@@ -311,8 +315,8 @@ def test_previews_are_drawn_from_the_live_weights_and_change_nothing_of_the_trai
     first, last = (np.asarray(Image.open(file)) for file in files)
     core = graph.sampled("sd3.safetensors", "with previews.safetensors", seed=3)
     drawn = graph.picture(comfyui, graph.run(comfyui, core), "save", core)
-    assert np.abs(last.astype(int) - drawn).max() <= 2, "rounded otherwise: merged weights, and layers beside them"
-    assert np.abs(first.astype(int) - drawn).max() > 2
+    assert np.abs(last.astype(int) - drawn).max() <= 1
+    assert np.abs(first.astype(int) - drawn).max() > 1
 
 
 def train_any(server) -> str:

@@ -120,9 +120,11 @@ def opened(patcher) -> Iterator[ComfyBase]:
 
 
 def load_again(base: ComfyBase) -> None:
-    """Bring a base back whole, after something else was loaded. Call it without autograd; weights that were moved
-    outside inference mode are ordinary, so a backward pass goes through them as before."""
-    _load_whole(base.patcher)
+    """Bring a base back whole and ready for a backward pass, after something else was loaded."""
+    with torch.inference_mode():
+        _load_whole(base.patcher)
+    with torch.inference_mode(False):
+        _make_ordinary(base.patcher.model)
 
 
 def _load_whole(patcher) -> None:

@@ -27,17 +27,21 @@ class FinishEarly(Exception):
     """Raised by a report: the run ends here, and what it has learned is its result."""
 
 
+Weights = dict[str, dict[str, Tensor]]
+
+
 @dataclass(frozen=True)
 class Trained:
     """weights: of each adapted layer, by path and by the ends of their names in a LoRA file; metrics: of every step;
     finished: it was not ended early by a person, so there is nothing to go on with."""
 
-    weights: dict[str, dict[str, Tensor]]
+    weights: Weights
     metrics: tuple[Progress, ...]
     finished: bool = True
 
 
 Report = Callable[[Progress], None]
+Preview = Callable[[int, Callable[[], Weights]], None]
 Keep = Callable[[dict[str, Any]], None]
 
 
@@ -49,12 +53,14 @@ def train(
     keep: Keep = lambda state: None,
     saved: Mapping[str, Any] | None = None,
     start: Mapping[str, LowRank] | None = None,
+    preview: Preview = lambda step, weights: None,
 ) -> Trained:
     """Train adapters on `base`, which is left as it was found.
 
     report: called after every step; FinishEarly ends the run with a result, and whatever else it raises ends it without
     one and passes through. keep: given the run's state every `checkpoint_every` steps, and before any error leaves.
-    saved: such a state, to go on from. start: a LoRA to begin with, by layer path. Raises TrainingError for examples, a
+    saved: such a state, to go on from. start: a LoRA to begin with, by layer path. preview: called after every step
+    before the report, with the step and what gives the LoRA as it is then. Raises TrainingError for examples, a
     loss or a gradient that are not finite.
     """
     batch.check_examples(examples.trained)
@@ -73,6 +79,7 @@ def train(
             session.load(saved)
         try:
             for progress in steps(base, examples, session):
+                preview(progress.step, session.weights)
                 report(progress)
                 if config.checkpoint_every and progress.step % config.checkpoint_every == 0:
                     keep(session.state())
@@ -83,8 +90,7 @@ def train(
         except BaseException:
             keep(session.state())
             raise
-        adapters.load_state(layers, session.result())
-        return Trained(adapters.file_weights(layers, config.adapter), tuple(session.metrics), session.finished)
+        return Trained(session.weights(session.result()), tuple(session.metrics), session.finished)
 
 
 def steps(base: Base, examples: Examples, session: Session) -> Iterator[Progress]:

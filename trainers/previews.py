@@ -1,8 +1,8 @@
-"""Pictures drawn from the weights as they are while a run trains."""
+"""Pictures drawn with the LoRA as it is while a run trains."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -46,19 +46,28 @@ class Previewer:
             self._positive = [comfy_sampling.encode(clip, prompt) for prompt in config.prompts]
             self._negative = comfy_sampling.encode(clip, config.negative)
 
-    def draw_when_due(self, base: ComfyBase, step: int) -> None:
-        if step % self._config.every == 0:
-            self.draw(base, step)
+    def is_due(self, step: int) -> bool:
+        return step % self._config.every == 0
 
-    def draw(self, base: ComfyBase, step: int) -> None:
-        """Show a picture of each prompt. The base stays loaded as it was: drawing may move it off the device."""
-        with adapters.without_dropout(adapters.adapted(base.network)), torch.no_grad():
-            latents = [self._latent(base, positive) for positive in self._positive]
-            pictures = [comfy_sampling.decode(self._vae, latent) for latent in latents]
-            comfy_model.load_again(base)
+    def draw(self, base: ComfyBase, step: int, lora: Mapping[str, Tensor]) -> None:
+        """Show a picture of each prompt, as the base draws it with the LoRA.
+
+        The adapters come off meanwhile: ComfyUI may move the base's weights about to make room, and knows its own
+        modules alone. Afterwards the base is whole again, whatever happened.
+        """
+        with adapters.taken_off(base.network):
+            try:
+                pictures = self._pictures(base, lora)
+            finally:
+                comfy_model.load_again(base)
         for number, (prompt, pixels) in enumerate(zip(self._config.prompts, pictures, strict=True)):
             self._show(Preview(step, number, prompt, pixels.clamp(0, 1)))
 
-    def _latent(self, base: ComfyBase, positive: Sequence) -> Tensor:
-        config = self._config
-        return comfy_sampling.sample(base.patcher, positive, self._negative, config.seed, config.sampler, lambda: None)
+    @torch.inference_mode()
+    def _pictures(self, base: ComfyBase, lora: Mapping[str, Tensor]) -> list[Tensor]:
+        config, model = self._config, comfy_model.with_lora(base.patcher, lora)
+        latents = [
+            comfy_sampling.sample(model, positive, self._negative, config.seed, config.sampler, lambda: None)
+            for positive in self._positive
+        ]
+        return [comfy_sampling.decode(self._vae, latent) for latent in latents]

@@ -19,7 +19,7 @@ from .cache import Cache
 from .config import TrainConfig
 from .errors import TrainingError
 from .previews import Previewer
-from .run import Progress, Run
+from .run import Run
 from .run_folder import RunFolder
 
 FORMAT = "1"  # of encodings and of runs' results: another one makes all of them anew
@@ -97,12 +97,11 @@ def train_lora(
         key = run_key(base_hash, config, examples, start)
         place = RunFolder(folders.runs, training_set.name, key, config)
 
-        def watched(progress: Progress) -> None:
-            if previewer:
-                previewer.draw_when_due(base, progress.step)
-            report(progress)
+        def preview(step: int, weights: Callable[[], loop.Weights]) -> None:
+            if previewer and previewer.is_due(step):
+                previewer.draw(base, step, file_state(model, weights(), config))
 
-        trained = place.finished() or _train_in(place, base, examples, config, watched, before)
+        trained = place.finished() or _train_in(place, base, examples, config, report, before, preview)
     run = Run(
         id=place.id,
         name=training_set.name,
@@ -114,16 +113,17 @@ def train_lora(
         parameters=comfy_model.parameter_count(model),
         tag_frequency=captions.tag_frequency(text for each in training_set.pictures for text in each.captions),
         metrics=trained.metrics,
+        finished=trained.finished,
     )
-    return file_state(model, trained, config), run
+    return file_state(model, trained.weights, config), run
 
 
-def file_state(model, trained: loop.Trained, config: TrainConfig) -> dict[str, Tensor]:
+def file_state(model, weights: loop.Weights, config: TrainConfig) -> dict[str, Tensor]:
     """The trained weights under the names that most programs read for this model and this kind of adapter."""
     parts = comfy_lora.diffusers_parts(model) if config.adapter.kind == "lora" else {}
-    if set(trained.weights) <= set(parts):
-        return lora_file.diffusers_state_dict(trained.weights, parts)
-    return lora_file.kohya_state_dict(trained.weights, comfy_lora.sd_scripts_names(model))
+    if set(weights) <= set(parts):
+        return lora_file.diffusers_state_dict(weights, parts)
+    return lora_file.kohya_state_dict(weights, comfy_lora.sd_scripts_names(model))
 
 
 def _train_in(
@@ -133,9 +133,10 @@ def _train_in(
     config: TrainConfig,
     report: loop.Report,
     start: Mapping[str, LowRank] | None,
+    preview: loop.Preview,
 ) -> loop.Trained:
     """From the start, or from where the run was stopped."""
-    trained = loop.train(base, examples, config, report, place.keep, place.saved(), start)
+    trained = loop.train(base, examples, config, report, place.keep, place.saved(), start, preview)
     if trained.finished:  # else its state stays, to go on from
         place.finish(trained)
     return trained

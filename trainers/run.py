@@ -31,7 +31,7 @@ class Run:
     prediction: the base's prediction type, "eps", "v", "flow", ...
     model_classes: by which ComfyUI knows the base, and those that this is made from; parameters: how many it has.
     tag_frequency: how many captions have each part between commas.
-    metrics: one entry for each step.
+    metrics: one entry for each step. finished: no person ended it early.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Run:
     parameters: int
     tag_frequency: Mapping[str, int]
     metrics: tuple[Progress, ...]
+    finished: bool = True
 
 
 WINDOW = 50  # steps whose mean loss is a level

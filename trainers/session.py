@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +82,22 @@ class Session:
         decay = min(self.config.optimizer.ema_decay, (1 + self.step) / (10 + self.step))
         parameters = [parameter.detach() for parameter in adapters.parameters(self.layers).values()]
         get_ema_multi_avg_fn(decay)(list(self.average.values()), parameters, None)
+
+    def weights(self, parameters: Mapping[str, Tensor] | None = None) -> dict[str, dict[str, Tensor]]:
+        """What a LoRA file holds of each layer (`adapters.file_weights`), of these parameters, else the current ones;
+        the run goes on with its own."""
+        with self.using(parameters or self.current()):
+            return adapters.file_weights(self.layers, self.config.adapter)
+
+    @contextmanager
+    def using(self, parameters: Mapping[str, Tensor]) -> Iterator[None]:
+        """The adapters have other parameters meanwhile."""
+        own = adapters.state(self.layers)
+        adapters.load_state(self.layers, parameters)
+        try:
+            yield
+        finally:
+            adapters.load_state(self.layers, own)
 
     def current(self) -> dict[str, Tensor]:
         """The averaged parameters where there are any, else the last."""

@@ -51,13 +51,8 @@ class Check:
     @torch.no_grad()
     def _of_result(self, session: Session) -> float:
         """With the averaged parameters where the run has them, since they would be its result."""
-        own = adapters.state(session.layers)
-        adapters.load_state(session.layers, session.current())
-        try:
-            with adapters.without_dropout(session.layers):
-                return self.mean_loss()
-        finally:
-            adapters.load_state(session.layers, own)
+        with session.using(session.current()), adapters.without_dropout(session.layers):
+            return self.mean_loss()
 
     @torch.no_grad()
     def mean_loss(self) -> float:

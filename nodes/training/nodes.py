@@ -77,6 +77,10 @@ class TrainLora(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **_):
+        return REQUESTS.ended_early  # so that a run that was ended early goes on when it is queued once more
+
+    @classmethod
     def execute(
         cls, model, clip, vae, dataset, steps, learning_rate, rank, seed, config=None, previews=None, start_from=None
     ):
@@ -91,6 +95,8 @@ class TrainLora(io.ComfyNode):
             )
         finally:
             REQUESTS.end(live.node_id)
+        if not run.finished:
+            REQUESTS.ended_early += 1
         return io.NodeOutput(lora, comfy_model.with_lora(model, lora), run)
 
 

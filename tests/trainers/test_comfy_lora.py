@@ -59,14 +59,13 @@ def test_parts_of_a_fused_layer_become_one(comfy_lora, load, shared):
 def test_our_own_files_are_read_back(comfy_lora, comfy_model, load, kind, targets):
     from isengard.trainers import adapters, recipe
     from isengard.trainers.config import AdapterConfig, TrainConfig
-    from isengard.trainers.loop import Trained
 
     patcher, config = load(kind), AdapterConfig(rank=3, alpha=1.5, targets=targets)
     with adapters.attached(patcher.model.diffusion_model, config, seed=0) as layers:
         for parameter in adapters.parameters(layers).values():
             torch.nn.init.normal_(parameter)
         weights = adapters.file_weights(layers, config)
-    found = comfy_lora.low_rank(patcher, recipe.file_state(patcher, Trained(weights, ()), TrainConfig(adapter=config)))
+    found = comfy_lora.low_rank(patcher, recipe.file_state(patcher, weights, TrainConfig(adapter=config)))
     assert found.keys() == weights.keys()
     for path, (down, up) in found.items():
         ends = weights[path]

@@ -141,7 +141,7 @@ def test_the_lora_gives_in_comfyui_what_was_trained(comfy_model, load, checkpoin
     with comfy_model.opened(patcher) as base:
         untrained = measure(base)
         trained = loop.train(base, pictures, config, lambda progress: losses.append(measure(base)))
-    patched = comfy_model.with_lora(patcher, recipe.file_state(patcher, trained, config))
+    patched = comfy_model.with_lora(patcher, recipe.file_state(patcher, trained.weights, config))
     with comfy_model.opened(patched) as base:
         loaded = measure(base)
     assert (losses[-1] - untrained).abs().min() > 1e-3, "training changed nothing, so this test shows nothing"

@@ -120,7 +120,7 @@ def test_a_lora_draws_the_same_in_diffusers(
         asked = Asked(base.sampling.calculate_input(noisy.sigma, noisy.x), base.sampling.timestep(noisy.sigma).float())
         trained = loop.train(base, pictures, config, measure)
     file = tmp_path / "mira.safetensors"
-    lora_file.save(recipe.file_state(patcher, trained, config), file, "fp32", {})
+    lora_file.save(recipe.file_state(patcher, trained.weights, config), file, "fp32", {})
 
     pipeline = pipeline_of(network_of(patcher))
     network = getattr(pipeline, part)
