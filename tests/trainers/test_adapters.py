@@ -59,13 +59,47 @@ def test_the_network_starts_as_it_was_and_only_the_adapters_learn(config):
 
 @every_kind
 def test_the_same_seed_starts_alike_on_every_precision(config):
+    """But for what begins as the weights themselves."""
     started = []
-    for dtype, seed in ((torch.float32, 3), (torch.float32, 3), (torch.float32, 4)):
-        with adapters.attached(frozen(dtype), config, seed) as layers:
-            started.append(adapters.state(layers))
-    assert all(torch.equal(started[0][name], started[1][name]) for name in started[0])
-    if config.kind in ("lora", "loha", "lokr") and config.initialisation == "kaiming":
-        assert any(not torch.equal(started[0][name], started[2][name]) for name in started[0])
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        with adapters.attached(frozen(dtype), config, seed=3) as layers:
+            started.append({name: each for name, each in adapters.state(layers).items() if "magnitude" not in name})
+    if config.initialisation == "kaiming":
+        assert all(torch.equal(started[0][name], other[name]) for other in started[1:] for name in other)
+
+
+@every_kind
+def test_another_seed_starts_otherwise(config):
+    with adapters.attached(frozen(), config, seed=3) as layers, adapters.attached(frozen(), config, seed=4) as others:
+        first, second = adapters.state(layers), adapters.state(others)
+    differ = any(not torch.equal(first[name], second[name]) for name in first)
+    assert differ == (config.kind != "oft" and config.initialisation == "kaiming"), "these two begin without a draw"
+
+
+@every_kind
+def test_what_is_trained_stays_the_same_after_the_base_was_asked(config):
+    """peft lets everything of an active adapter be trained when it is switched on again."""
+    network = frozen()
+    with adapters.attached(network, config, seed=0) as layers:
+        trained = adapters.parameters(layers).keys()
+        with adapters.disabled(layers):
+            pass
+        assert adapters.parameters(layers).keys() == trained
+
+
+@every_kind
+def test_adapters_that_were_taken_off_are_put_back_as_they_were(config):
+    network = frozen()
+    alone = network(*inputs())
+    with adapters.attached(network, config, seed=0) as layers:
+        disturb(layers)
+        adapted = network(*inputs())
+        with pytest.raises(InterruptedError), adapters.taken_off(network):
+            assert not adapters.adapted(network)
+            assert torch.equal(network(*inputs()), alone)
+            raise InterruptedError
+        assert torch.equal(network(*inputs()), adapted)
+        assert adapters.adapted(network) == dict(layers)
 
 
 @every_kind
@@ -159,6 +193,12 @@ def test_the_scale_is_alpha_by_rank_or_its_root(scaling, scale):
     with adapters.attached(frozen(), config, seed=0) as layers:
         ends = adapters.file_weights(layers, config)["blocks.0.attn.qkv"]
     assert float(ends["alpha"]) / len(ends["lora_down.weight"]) == pytest.approx(scale)
+
+
+def test_pissa_needs_as_many_singular_values_as_its_rank():
+    config = AdapterConfig(rank=17, initialisation="pissa")
+    with pytest.raises(TrainingError, match="17 singular values, and blocks.0.attn.qkv has 16. Lower rank"):
+        adapters.attached(frozen(), config, seed=0).__enter__()
 
 
 def test_pissa_begins_with_the_largest_singular_values():

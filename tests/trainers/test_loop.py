@@ -284,6 +284,41 @@ def test_the_result_is_the_best_that_was_measured():
     assert same(trained.weights, stopped.weights)
 
 
+def test_the_last_step_is_measured_whatever_the_interval():
+    trained = validated(steps=25)
+    assert [entry.step for entry in trained.metrics if entry.validation_loss is not None] == [10, 20, 25]
+
+
+def test_a_run_that_is_finished_early_is_measured_where_it_ends():
+    shown = pictures(6)
+    config = changed(steps=60, validation={"every": 50})
+    early = train(config, examples=Examples(shown[:4], held_out=shown[4:]), report=stopped_at(7, loop.FinishEarly))
+    assert [entry.step for entry in early.metrics if entry.validation_loss is not None] == [7]
+    assert not early.finished
+
+
+def test_a_measurement_that_is_no_number_stops_the_run():
+    shown = pictures(6)
+    shown[5].conditions[0][0] = float("nan")
+    with pytest.raises(TrainingError, match="held-out pictures is nan after step 10"):
+        train(changed(validation={"every": 10}), examples=Examples(shown[:4], held_out=shown[4:]))
+
+
+def test_an_error_while_measuring_loses_nothing():
+    """The step was made, and is measured when the run goes on."""
+    kept, config = [], changed(steps=20, validation={"every": 5})
+    shown = pictures(6)
+    examples = Examples(shown[:4], held_out=shown[4:])
+    whole = train(config, examples=examples)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("isengard.trainers.validation.Check.mean_loss", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(config, examples=examples, keep=kept.append)
+    rest = train(config, examples=examples, saved=kept[0])
+    assert [entry.validation_loss for entry in rest.metrics] == [entry.validation_loss for entry in whole.metrics]
+    assert same(rest.weights, whole.weights)
+
+
 def test_a_run_out_of_patience_ends():
     trained = validated(steps=200, patience=2)
     losses = [entry.validation_loss for entry in trained.metrics if entry.validation_loss is not None]
@@ -349,6 +384,30 @@ def test_the_prior_loss_is_reported_and_begins_at_zero():
     assert first.prior_loss == 0.0
     assert last.prior_loss > 0.0
     assert all(entry.prior_loss is None for entry in train(examples=with_class_conditions()).metrics)
+
+
+def test_pissa_with_averages_and_prior_preservation_trains_its_own_parameters_alone():
+    """What takes its beginning off again is no parameter, before and after the base was asked."""
+    config = with_prior(1.0, steps=4, adapter={"initialisation": "pissa"}, optimizer={"ema_decay": 0.9})
+    frozen = []
+
+    def look(progress):
+        layers = dict(measured_layers(base))
+        frozen.append(
+            {
+                name: each.clone()
+                for path, layer in layers.items()
+                for name, each in layer.named_parameters()
+                if "initial" in name
+            }
+        )
+        assert not any(each.grad is not None for layer in layers.values() for name, each in layer.named_parameters()
+                       if "initial" in name)  # fmt: skip
+
+    base = TinyBase()
+    train(config, base, with_class_conditions(), look)
+    assert all(torch.equal(frozen[0][name], frozen[-1][name]) for name in frozen[0])
+    assert frozen[0]
 
 
 def test_prior_preservation_that_is_off_changes_nothing():
