@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from peft.tuners.lycoris_utils import LycorisLayer
 from torch import Tensor, nn
+from torch.nn import functional
 
 from . import rotation
 from .config import AdapterConfig
@@ -103,6 +105,21 @@ def _ready(path: str, layer: nn.Module, config: AdapterConfig) -> None:
         parameter.data = parameter.data.to(device)
     if config.initialisation == "pissa":
         _start_from_principal(path, layer)
+    if config.kind == "lora":
+        _compute_in_the_bases_type(layer)
+
+
+def _compute_in_the_bases_type(layer: LoraLayer) -> None:
+    """The products are formed in the type of the layer's inputs, with weights that stay float32: peft would make the
+    inputs float32 and keep them for the backward pass."""
+    layer.cast_input_dtype_enabled = False
+    for side in (*layer.lora_A.values(), *layer.lora_B.values()):
+        side.forward = functools.partial(_as_the_inputs, side)
+
+
+def _as_the_inputs(side: nn.Linear | nn.Conv2d, x: Tensor) -> Tensor:
+    weight = side.weight.to(x.dtype)
+    return side._conv_forward(x, weight, None) if isinstance(side, nn.Conv2d) else functional.linear(x, weight)
 
 
 @torch.no_grad()

@@ -173,9 +173,15 @@ def with_lora(patcher, lora: Mapping[str, Tensor]):
 def _resident(patcher):
     """The MODEL, or on a newer ComfyUI that pages its weights in and out of the GPU ("dynamic"), a MODEL of the same
     file that does not: a backward pass needs every weight to stay where it was. Not run on a GPU yet."""
-    if getattr(patcher, "is_dynamic", bool)():
+    if not getattr(patcher, "is_dynamic", bool)():
+        return patcher
+    try:
         return patcher.get_non_dynamic_delegate()
-    return patcher
+    except RuntimeError as error:
+        raise TrainingError(
+            f"ComfyUI pages this model's weights in and out of the GPU, and cannot load it whole ({error}). Start "
+            "ComfyUI with --disable-dynamic-vram."
+        ) from error
 
 
 def _check_whole(patcher) -> None:

@@ -158,6 +158,25 @@ def test_adapters_are_float32_on_a_half_precision_base(config):
         assert network(*half).dtype == torch.bfloat16
 
 
+def test_a_lora_keeps_nothing_in_float32_for_the_backward_pass_of_a_bfloat16_base():
+    network = frozen(torch.bfloat16)
+    kept = []
+
+    def pack(tensor):
+        kept.append((tensor.dtype, tuple(tensor.shape)))
+        return tensor
+
+    after_attention = AdapterConfig(rank=3, include=(r"blocks\.1\.mlp",))  # which keeps float32 of its own on the CPU
+    with adapters.attached(network, after_attention, seed=0) as layers:
+        disturb(layers)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            answer = network(*(each.bfloat16() for each in inputs()))
+        answer.float().square().sum().backward()
+        assert all(each.grad.dtype == torch.float32 for each in adapters.parameters(layers).values())
+        assert all(each.grad.any() for each in adapters.parameters(layers).values())
+    assert not [shape for dtype, shape in kept if dtype == torch.float32 and len(shape) == 3], "activations"
+
+
 @every_kind
 def test_attaching_does_not_move_the_global_random_state(config):
     before = torch.random.get_rng_state()
