@@ -110,13 +110,17 @@ def opened(patcher) -> Iterator[ComfyBase]:
     training is switched back at the end, whatever happens. Raises TrainingError where ComfyUI keeps weights away from
     the device.
     """
-    patcher = _resident(patcher)
-    with torch.inference_mode():  # as ComfyUI always loads: its patching of weights fails under autograd
-        _load_whole(patcher)
-    with torch.inference_mode(False):
-        _make_ordinary(patcher.model)
-        with _frozen(patcher.model), _training():
-            yield ComfyBase(patcher)
+    resident = _resident(patcher)
+    try:
+        with torch.inference_mode():  # as ComfyUI always loads: its patching of weights fails under autograd
+            _load_whole(resident)
+        with torch.inference_mode(False):
+            _make_ordinary(resident.model)
+            with _frozen(resident.model), _training():
+                yield ComfyBase(resident)
+    finally:
+        if resident is not patcher:
+            patcher.non_dynamic_delegate_model = None  # else it stays in memory beside the user's
 
 
 def load_again(base: ComfyBase) -> None:

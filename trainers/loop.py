@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -40,28 +40,34 @@ class Trained:
     finished: bool = True
 
 
-Report = Callable[[Progress], None]
-Preview = Callable[[int, Callable[[], Weights]], None]
-Keep = Callable[[dict[str, Any]], None]
+@dataclass(frozen=True)
+class Watch:
+    """What is told of a run while it goes on.
+
+    report: called after every step; FinishEarly ends the run with a result, and whatever else it raises ends it without
+    one and passes through. keep: given the run's state every `checkpoint_every` steps, and before any error leaves.
+    preview: called before the report, with the step and what gives the LoRA as it is then. resumed: called once with
+    the numbers of the steps that a saved run had made.
+    """
+
+    report: Callable[[Progress], None]
+    keep: Callable[[dict[str, Any]], None] = lambda state: None
+    preview: Callable[[int, Callable[[], Weights]], None] = lambda step, weights: None
+    resumed: Callable[[Sequence[Progress]], None] = lambda metrics: None
 
 
 def train(
     base: Base,
     examples: Examples,
     config: TrainConfig,
-    report: Report,
-    keep: Keep = lambda state: None,
+    watch: Watch,
     saved: Mapping[str, Any] | None = None,
     start: Mapping[str, LowRank] | None = None,
-    preview: Preview = lambda step, weights: None,
 ) -> Trained:
     """Train adapters on `base`, which is left as it was found.
 
-    report: called after every step; FinishEarly ends the run with a result, and whatever else it raises ends it without
-    one and passes through. keep: given the run's state every `checkpoint_every` steps, and before any error leaves.
-    saved: such a state, to go on from. start: a LoRA to begin with, by layer path. preview: called after every step
-    before the report, with the step and what gives the LoRA as it is then. Raises TrainingError for examples, a
-    loss or a gradient that are not finite.
+    saved: a state that `watch.keep` was given, to go on from. start: a LoRA to begin with, by layer path. Raises
+    TrainingError for examples, a loss or a gradient that are not finite.
     """
     batch.check_examples(examples.trained)
     with torch.inference_mode(False):
@@ -77,20 +83,27 @@ def train(
         session = Session.begin(layers, config, base.device, base.dtype)
         if saved:
             session.load(saved)
-        try:
-            for progress in steps(base, examples, session):
-                preview(progress.step, session.weights)
-                report(progress)
-                if config.checkpoint_every and progress.step % config.checkpoint_every == 0:
-                    keep(session.state())
-        except FinishEarly:
-            keep(session.state())
-            session.finished = False
-            validation.prepare(base, examples, config).measure(session)
-        except BaseException:
-            keep(session.state())
-            raise
+            watch.resumed(session.metrics)
+        make_steps(base, examples, session, watch)
         return Trained(session.weights(session.result()), tuple(session.metrics), session.finished)
+
+
+def make_steps(base: Base, examples: Examples, session: Session, watch: Watch) -> None:
+    """Make the steps that are left; whatever ends them, the run's state is kept."""
+    interval = session.config.checkpoint_every
+    try:
+        for progress in steps(base, examples, session):
+            watch.preview(progress.step, session.weights)
+            watch.report(progress)
+            if interval and progress.step % interval == 0:
+                watch.keep(session.state())
+    except FinishEarly:
+        watch.keep(session.state())
+        session.finished = False
+        validation.prepare(base, examples, session.config).measure(session)
+    except BaseException:
+        watch.keep(session.state())
+        raise
 
 
 def steps(base: Base, examples: Examples, session: Session) -> Iterator[Progress]:

@@ -7,15 +7,16 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from . import buckets, captions, comfy_encoders, comfy_lora, comfy_model, fingerprints, loop, lora_file
-from .adapters import LowRank
-from .batch import Base, Example, Examples, check_examples
+from .batch import Example, Examples, check_examples
 from .cache import Cache
+from .comfy_model import ComfyBase
 from .config import TrainConfig
 from .errors import TrainingError
 from .previews import Previewer
@@ -72,50 +73,70 @@ class Folders:
 NOWHERE = Folders()
 
 
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained. model, clip, vae: ComfyUI's MODEL, CLIP and VAE. start: a LoRA to begin with, as a file
+    holds it."""
+
+    model: Any
+    clip: Any
+    vae: Any
+    training_set: TrainingSet
+    config: TrainConfig
+    start: Mapping[str, Tensor] | None = None
+
+
 def train_lora(
-    model,
-    clip,
-    vae,
-    training_set: TrainingSet,
-    config: TrainConfig,
-    report: loop.Report,
-    folders: Folders = NOWHERE,
-    previewer: Previewer | None = None,
-    start: Mapping[str, Tensor] | None = None,
+    job: Job, watch: loop.Watch, folders: Folders = NOWHERE, previewer: Previewer | None = None
 ) -> tuple[dict[str, Tensor], Run]:
     """Train a LoRA and give its weights, named as in a file, and the run.
 
-    A run that was finished before is not trained again, and one that was stopped goes on. model, clip, vae: ComfyUI's
-    MODEL, CLIP and VAE. start: a LoRA to begin with, as a file holds it. Raises TrainingError; what `report` raises
-    passes through.
+    A run that was finished before is not trained again, and one that was stopped goes on. watch: `keep` and `preview`
+    are set here. Raises TrainingError; what `watch.report` raises passes through.
     """
-    prediction = comfy_model.prediction_type(model)
-    before = comfy_lora.low_rank(model, start) if start else None
-    examples = encode(model, clip, vae, training_set.pictures, config, Cache(folders.cache))
-    with comfy_model.opened(model) as base:
+    prediction = comfy_model.prediction_type(job.model)
+    before = comfy_lora.low_rank(job.model, job.start) if job.start else None
+    examples = encode(job.model, job.clip, job.vae, job.training_set.pictures, job.config, Cache(folders.cache))
+    with comfy_model.opened(job.model) as base:
         base_hash = comfy_model.fingerprint(base)
-        key = run_key(base_hash, config, examples, start)
-        place = RunFolder(folders.runs, training_set.name, key, config)
+        key = run_key(base_hash, job.config, examples, job.start)
+        place = RunFolder(folders.runs, job.training_set.name, key, job.config)
+        watch = dataclasses.replace(watch, keep=place.keep, preview=_preview(job, base, previewer))
+        trained = place.finished()
+        if trained:
+            watch.resumed(trained.metrics)
+        else:
+            trained = loop.train(base, examples, job.config, watch, place.saved(), before)
+            if trained.finished:  # else its state stays, to go on from
+                place.finish(trained)
+    return file_state(job.model, trained.weights, job.config), _run(job, place.id, base_hash, prediction, trained)
 
-        def preview(step: int, weights: Callable[[], loop.Weights]) -> None:
-            if previewer and previewer.is_due(step):
-                previewer.draw(base, step, file_state(model, weights(), config))
 
-        trained = place.finished() or _train_in(place, base, examples, config, report, before, preview)
-    run = Run(
-        id=place.id,
-        name=training_set.name,
-        config=config,
-        dataset_hash=training_set.hash,
+def _preview(job: Job, base: ComfyBase, previewer: Previewer | None) -> Callable[..., None]:
+    """Draws when it is time (`loop.Watch.preview`)."""
+
+    def preview(step: int, weights: Callable[[], loop.Weights]) -> None:
+        if previewer and previewer.is_due(step):
+            previewer.draw(base, step, file_state(job.model, weights(), job.config))
+
+    return preview
+
+
+def _run(job: Job, id: str, base_hash: str, prediction: str, trained: loop.Trained) -> Run:
+    texts = (text for picture in job.training_set.pictures for text in picture.captions)
+    return Run(
+        id=id,
+        name=job.training_set.name,
+        config=job.config,
+        dataset_hash=job.training_set.hash,
         base_hash=base_hash,
         prediction=prediction,
-        model_classes=tuple(comfy_model.model_classes(model)),
-        parameters=comfy_model.parameter_count(model),
-        tag_frequency=captions.tag_frequency(text for each in training_set.pictures for text in each.captions),
+        model_classes=tuple(comfy_model.model_classes(job.model)),
+        parameters=comfy_model.parameter_count(job.model),
+        tag_frequency=captions.tag_frequency(texts),
         metrics=trained.metrics,
         finished=trained.finished,
     )
-    return file_state(model, trained.weights, config), run
 
 
 def file_state(model, weights: loop.Weights, config: TrainConfig) -> dict[str, Tensor]:
@@ -124,22 +145,6 @@ def file_state(model, weights: loop.Weights, config: TrainConfig) -> dict[str, T
     if set(weights) <= set(parts):
         return lora_file.diffusers_state_dict(weights, parts)
     return lora_file.kohya_state_dict(weights, comfy_lora.sd_scripts_names(model))
-
-
-def _train_in(
-    place: RunFolder,
-    base: Base,
-    examples: Examples,
-    config: TrainConfig,
-    report: loop.Report,
-    start: Mapping[str, LowRank] | None,
-    preview: loop.Preview,
-) -> loop.Trained:
-    """From the start, or from where the run was stopped."""
-    trained = loop.train(base, examples, config, report, place.keep, place.saved(), start, preview)
-    if trained.finished:  # else its state stays, to go on from
-        place.finish(trained)
-    return trained
 
 
 def run_key(base_hash: str, config: TrainConfig, examples: Examples, start: Mapping[str, Tensor] | None = None) -> str:

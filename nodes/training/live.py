@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ...trainers.loop import FinishEarly
@@ -40,6 +40,14 @@ class Live:
         """Tell that a run of `steps` steps begins; its first step comes when the pictures are encoded."""
         begun = message(self.node_id, [Progress(0, steps, 0.0, 0.0, 0.0)])
         self._send(begun | {"losses": [], "finishing": False, "warning": ""})
+
+    def resumed(self, metrics: Sequence[Progress]) -> None:
+        """Show the steps that were made before."""
+        self._losses = [entry.loss for entry in metrics]
+        self._warning = warning(self._losses)
+        if metrics:
+            self.bar(metrics[-1].step)
+            self._send(message(self.node_id, list(metrics)) | {"finishing": False, "warning": self._warning})
 
     def __call__(self, progress: Progress) -> None:
         self.bar(progress.step)

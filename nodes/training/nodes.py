@@ -13,7 +13,7 @@ from comfy_api.latest import io, ui
 from server import PromptServer
 
 from ...sota import registry
-from ...trainers import comfy_model, lora_file, recipe
+from ...trainers import comfy_model, loop, lora_file, recipe
 from ...trainers.comfy_sampling import SamplerSettings
 from ...trainers.previews import Preview, PreviewConfig, Previewer
 from ...trainers.run import Run
@@ -90,9 +90,8 @@ class TrainLora(io.ComfyNode):
         previewer = Previewer(clip, vae, previews, _show(bar, dataset.name)) if previews else None
         REQUESTS.begin(live.node_id)
         try:
-            lora, run = recipe.train_lora(
-                model, clip, vae, _training_set(dataset), settings, live, _folders(), previewer, start_from
-            )
+            job = recipe.Job(model, clip, vae, _training_set(dataset), settings, start_from)
+            lora, run = recipe.train_lora(job, loop.Watch(live, resumed=live.resumed), _folders(), previewer)
         finally:
             REQUESTS.end(live.node_id)
         if not run.finished:

@@ -87,7 +87,7 @@ def floor(checkpoint: str | None, folder: str, batch_size: int, resolution: int,
                 base.predict(x, noisy.sigma, noisy.conditions).square().mean().backward()
                 alone.append(time.perf_counter() - started)
 
-        loop.train(base, examples, config, measure_floor)
+        loop.train(base, examples, config, loop.Watch(measure_floor))
     return {"ours": statistics.median(ours[2:]), "floor": statistics.median(alone[2:])}
 
 

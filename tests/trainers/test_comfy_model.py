@@ -140,7 +140,7 @@ def test_the_lora_gives_in_comfyui_what_was_trained(comfy_model, load, checkpoin
 
     with comfy_model.opened(patcher) as base:
         untrained = measure(base)
-        trained = loop.train(base, pictures, config, lambda progress: losses.append(measure(base)))
+        trained = loop.train(base, pictures, config, loop.Watch(lambda progress: losses.append(measure(base))))
     patched = comfy_model.with_lora(patcher, recipe.file_state(patcher, trained.weights, config))
     with comfy_model.opened(patched) as base:
         loaded = measure(base)
@@ -186,7 +186,7 @@ def test_the_base_is_left_as_it_was_found(comfy_model, load, failing):
 
     def train():
         with comfy_model.opened(patcher) as base:
-            loop.train(base, examples("sd3"), CONFIG, report)
+            loop.train(base, examples("sd3"), CONFIG, loop.Watch(report))
 
     if failing:
         with pytest.raises(KeyError):
@@ -249,7 +249,7 @@ def test_a_lora_that_is_loaded_into_the_base_is_trained_on_and_left_there(comfy_
         comfy.model_management.load_models_gpu([expected], force_full_load=True)
     trained_on = comfy_model.with_lora(load("sd3"), dora)
     with comfy_model.opened(trained_on) as base:
-        loop.train(base, examples("sd3"), CONFIG, lambda progress: None)
+        loop.train(base, examples("sd3"), CONFIG, loop.Watch(lambda progress: None))
     merged = trained_on.model.diffusion_model.get_submodule(path).weight
     assert not torch.allclose(merged, weight, atol=1e-2), "the DoRA is not in the weights"
     assert torch.equal(merged, expected.model.diffusion_model.get_submodule(path).weight)
@@ -295,7 +295,7 @@ def test_a_network_that_prepares_its_text_itself_can_be_trained(comfy_model, loa
     monkeypatch.setattr(patcher.model, "extra_conds", extra_conds)
     config = dataclasses.replace(CONFIG, steps=3, adapter=AdapterConfig(rank=4, targets="all_linear"))
     with comfy_model.opened(patcher) as base:
-        trained = loop.train(base, examples("sd3"), config, lambda progress: None)
+        trained = loop.train(base, examples("sd3"), config, loop.Watch(lambda progress: None))
     assert "y_embedder.mlp.0" in trained.weights
     assert adapted == [False] * 3  # once for each picture's caption
 

@@ -118,7 +118,7 @@ def test_a_lora_draws_the_same_in_diffusers(
     with comfy_model.opened(patcher) as base:
         noisy = pictures.batch([draws.Draw(0, 0, 500), draws.Draw(1, 0, 501)], base, CONFIG)
         asked = Asked(base.sampling.calculate_input(noisy.sigma, noisy.x), base.sampling.timestep(noisy.sigma).float())
-        trained = loop.train(base, pictures, config, measure)
+        trained = loop.train(base, pictures, config, loop.Watch(measure))
     file = tmp_path / "mira.safetensors"
     lora_file.save(recipe.file_state(patcher, trained.weights, config), file, "fp32", {})
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills forked pr
 def go_on(root, report=lambda progress: None, config: TrainConfig = CONFIG) -> loop.Trained:
     torch.set_num_threads(1)
     place = RunFolder(root, "mira", KEY, config)
-    trained = loop.train(TinyBase(), everything(), config, report, place.keep, place.saved())
+    trained = loop.train(TinyBase(), everything(), config, loop.Watch(report, place.keep), place.saved())
     place.finish(trained)
     return trained
 

@@ -50,8 +50,9 @@ def changed(config=CONFIG, **groups) -> TrainConfig:
     return dataclasses.replace(config, **values)
 
 
-def train(config=CONFIG, base=None, examples=None, report=lambda progress: None, **options):
-    return loop.train(base or TinyBase(), examples or Examples(pictures()), config, report, **options)
+def train(config=CONFIG, base=None, examples=None, report=lambda progress: None, saved=None, **watched):
+    watch = loop.Watch(report, **watched)
+    return loop.train(base or TinyBase(), examples or Examples(pictures()), config, watch, saved)
 
 
 def same(first, second) -> bool:
@@ -188,7 +189,9 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(step, tmp_path):
         train(
             EVERYTHING, examples=everything(), report=stopped_at(step), keep=lambda state: state_file.save(file, state)
         )
-    rest = train(EVERYTHING, examples=everything(), saved=state_file.load(file))
+    before = []
+    rest = train(EVERYTHING, examples=everything(), saved=state_file.load(file), resumed=before.extend)
+    assert [entry.step for entry in before] == list(range(1, step + 1))
     assert same(rest.weights, whole.weights)
     for ours, theirs in zip(rest.metrics, whole.metrics, strict=True):
         assert dataclasses.replace(ours, seconds=0) == dataclasses.replace(theirs, seconds=0)

@@ -23,7 +23,7 @@ def folder(root, key=KEY, name="Mira, the first"):
 
 
 def train(place, report=lambda progress: None):
-    trained = loop.train(TinyBase(), Examples(pictures()), CONFIG, report, place.keep, place.saved())
+    trained = loop.train(TinyBase(), Examples(pictures()), CONFIG, loop.Watch(report, place.keep), place.saved())
     place.finish(trained)
     return trained
 
