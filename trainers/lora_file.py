@@ -84,9 +84,21 @@ def metadata(run: Run, base: BaseModel | None) -> dict[str, str]:
 
     All values are strings, as the format asks.
     """
-    config = run.config
-    trigger = config.prior.trigger.strip()
-    said = {
+    said = _of_sd_scripts(run) | _of_modelspec(run) | {
+        "isengard.run": run.id,
+        "isengard.dataset_hash": run.dataset_hash,
+        "isengard.base_hash": run.base_hash,
+        "isengard.prediction": run.prediction,
+        "isengard.config": run.config.to_yaml(),
+    }  # fmt: skip
+    if base:
+        said |= {"ss_base_model_version": base.version, "modelspec.architecture": f"{base.architecture}/lora"}
+    return said
+
+
+def _of_sd_scripts(run: Run) -> dict[str, str]:
+    config, trigger = run.config, run.config.prior.trigger.strip()
+    return {
         "ss_output_name": run.name,
         "ss_network_module": "networks.lora" if config.adapter.kind == "lora" else "lycoris.kohya",
         "ss_network_dim": str(config.adapter.rank),
@@ -96,19 +108,25 @@ def metadata(run: Run, base: BaseModel | None) -> dict[str, str]:
         "ss_seed": str(config.seed),
         "ss_tag_frequency": json.dumps({run.name: run.tag_frequency}),
         "ss_datasets": json.dumps([{"subsets": [{"class_tokens": trigger}]}]),
-        "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.title": run.name,
-        "modelspec.date": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()),
-        "modelspec.resolution": f"{config.data.resolution}x{config.data.resolution}",
-        "isengard.run": run.id,
-        "isengard.dataset_hash": run.dataset_hash,
-        "isengard.base_hash": run.base_hash,
-        "isengard.prediction": run.prediction,
-        "isengard.config": config.to_yaml(),
+    }
+
+
+def _of_modelspec(run: Run) -> dict[str, str]:
+    trigger, side = run.config.prior.trigger.strip(), run.config.data.resolution
+    said = {
+        "sai_model_spec": "1.0.0",
+        "title": run.name,
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()),
+        "resolution": f"{side}x{side}",
     }
     if trigger:
-        said["modelspec.trigger_phrase"] = trigger
+        said["trigger_phrase"] = trigger
     if run.prediction in _MODELSPEC_PREDICTIONS:
+        said["prediction_type"] = _MODELSPEC_PREDICTIONS[run.prediction]
+    return {f"modelspec.{name}": value for name, value in said.items()}
+
+
+_MODELSPEC_PREDICTIONS:
         said["modelspec.prediction_type"] = _MODELSPEC_PREDICTIONS[run.prediction]
     if base:
         said |= {"ss_base_model_version": base.version, "modelspec.architecture": f"{base.architecture}/lora"}

@@ -229,6 +229,28 @@ def test_the_fingerprint_tells_weights_apart(comfy_model, load):
     assert fingerprint(patcher) != first
 
 
+def test_the_fingerprint_tells_schedules_on_the_same_weights_apart(comfy_model, load):
+    """As core's ModelSampling nodes make them: another prediction type, and another shift."""
+    import comfy.model_sampling
+
+    class Shifted(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+        pass
+
+    def with_shift(shift):
+        patcher = load("sd3").clone()
+        sampling = Shifted(patcher.model.model_config)
+        sampling.set_parameters(shift=shift)
+        patcher.add_object_patch("model_sampling", sampling)
+        return patcher
+
+    def fingerprint(patcher):
+        with comfy_model.opened(patcher) as base:
+            return comfy_model.fingerprint(base)
+
+    assert fingerprint(load("sd15")) != fingerprint(with_v_prediction(load("sd15")))
+    assert fingerprint(with_shift(3.0)) == fingerprint(with_shift(3.0)) != fingerprint(with_shift(5.0))
+
+
 def test_a_lora_that_is_loaded_into_the_base_is_trained_on_and_left_there(comfy_model, load):
     """A DoRA, whose merging into the weights ComfyUI computes in a way that fails under autograd."""
     import comfy.model_management
