@@ -126,13 +126,6 @@ def _of_modelspec(run: Run) -> dict[str, str]:
     return {f"modelspec.{name}": value for name, value in said.items()}
 
 
-_MODELSPEC_PREDICTIONS:
-        said["modelspec.prediction_type"] = _MODELSPEC_PREDICTIONS[run.prediction]
-    if base:
-        said |= {"ss_base_model_version": base.version, "modelspec.architecture": f"{base.architecture}/lora"}
-    return said
-
-
 _MODELSPEC_PREDICTIONS = {"eps": "epsilon", "v": "v"}
 
 
