@@ -26,4 +26,4 @@ async def finish(request: web.Request) -> web.Response:
         return web.json_response({"error": 'send {"node": "<id of the Train node>"}'}, status=400)
     if not REQUESTS.ask(str(node)):
         return web.json_response({"error": f"no training runs on node {node}"}, status=404)
-    return web.json_response({"node": str(node), "finishing": True})
+    return web.json_response({"node": str(node), "asked": True})

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import Linear as LoraLinear
 from peft.tuners.lora import LoraLayer
 from peft.tuners.lycoris_utils import LycorisLayer
 from torch import Tensor, nn
@@ -72,7 +73,8 @@ def _peft_config(paths: list[str], config: AdapterConfig) -> LoraConfig | LoHaCo
     if config.kind == "loha":
         return LoHaConfig(alpha=config.scaled_by, rank_dropout=config.dropout, **common)
     if config.kind == "lokr":
-        return LoKrConfig(alpha=config.scaled_by, rank_dropout=config.dropout, **common)
+        # what is left is scaled up, as LoHa and LoRA do it: else the file would be stronger than what was trained
+        return LoKrConfig(alpha=config.scaled_by, rank_dropout=config.dropout, rank_dropout_scale=True, **common)
     return LoraConfig(
         lora_alpha=config.scaled_by, lora_dropout=config.dropout, use_dora=config.kind == "dora",
         use_rslora=config.scaling == "rslora", bias="none", **common,
@@ -105,6 +107,8 @@ def _ready(path: str, layer: nn.Module, config: AdapterConfig) -> None:
         parameter.data = parameter.data.to(device)
     if config.initialisation == "pissa":
         _start_from_principal(path, layer)
+    if config.kind == "dora":
+        _begin_magnitude(layer)
     if config.kind == "lora":
         _compute_in_the_bases_type(layer)
 
@@ -113,13 +117,37 @@ def _compute_in_the_bases_type(layer: LoraLayer) -> None:
     """The products are formed in the type of the layer's inputs, with weights that stay float32: peft would make the
     inputs float32 and keep them for the backward pass."""
     layer.cast_input_dtype_enabled = False
+    if isinstance(layer, LoraLinear):
+        layer.forward = functools.partial(_base_and_product, layer)
+        return
     for side in (*layer.lora_A.values(), *layer.lora_B.values()):
         side.forward = functools.partial(_as_the_inputs, side)
 
 
-def _as_the_inputs(side: nn.Linear | nn.Conv2d, x: Tensor) -> Tensor:
-    weight = side.weight.to(x.dtype)
-    return side._conv_forward(x, weight, None) if isinstance(side, nn.Conv2d) else functional.linear(x, weight)
+def _base_and_product(layer: LoraLinear, x: Tensor) -> Tensor:
+    """peft's forward of a linear layer, ..., in -> ..., out, with the second product added in place of its own copy."""
+    result = layer.base_layer(x)
+    if layer.disable_adapters:
+        return result
+    for name in layer.active_adapters:
+        down, up = (side[name].weight.to(x.dtype) for side in (layer.lora_A, layer.lora_B))
+        inner = functional.linear(layer.lora_dropout[name](x), down)
+        rows = torch.addmm(result.flatten(0, -2), inner.flatten(0, -2), up.t(), alpha=layer.scaling[name])
+        result = rows.view(result.shape)
+    return result
+
+
+def _as_the_inputs(side: nn.Conv2d, x: Tensor) -> Tensor:
+    return side._conv_forward(x, side.weight.to(x.dtype), None)
+
+
+@torch.no_grad()
+def _begin_magnitude(layer: LoraLayer) -> None:
+    """DoRA's magnitudes are the norms of the weight as it is now, in float32: peft takes them in the base's type, and
+    before a LoRA is begun with."""
+    weight = layer.base_layer.weight.detach().float() + layer.get_delta_weight(ADAPTER).detach().float()
+    magnitude = layer.lora_magnitude_vector[ADAPTER].weight
+    magnitude.copy_(weight.flatten(1).norm(dim=1).reshape(magnitude.shape))
 
 
 @torch.no_grad()
@@ -155,7 +183,12 @@ def _frozen_copy(sides: nn.ModuleDict) -> nn.Module:
 
 
 def _detach(network: nn.Module) -> None:
-    _put(network, {path: layer.base_layer for path, layer in adapted(network).items()})
+    layers = adapted(network)
+    _put(network, {path: layer.base_layer for path, layer in layers.items()})
+    for layer in layers.values():
+        for name, module in layer.named_modules():
+            if name.split(".")[0] != "base_layer":
+                vars(module).pop("forward", None)  # it holds the layer, which would stay in memory until a collection
     network.__dict__.pop("peft_config", None)
 
 
@@ -205,6 +238,8 @@ def start_from(layers: Layers, before: Mapping[str, LowRank]) -> None:
             )
         own_down[:rank] = down.reshape(rank, *own_down.shape[1:]).to(own_down)
         own_up[:, :rank] = (up / layer.scaling[ADAPTER]).reshape(-1, rank, *own_up.shape[2:]).to(own_up)
+        if ADAPTER in layer.lora_magnitude_vector:
+            _begin_magnitude(layer)
 
 
 @contextmanager

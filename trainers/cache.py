@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ Encode = Callable[[Sequence[int]], Iterable[Any]]
 class Cache:
     """A folder of encoded values, each a file named by its key; none where folder is none.
 
-    Keys are hashes of everything that a value follows from, so nothing in the folder is ever out of date, and any file
-    in it may be deleted at any time.
+    Keys are hashes of what a value follows from, and any file in the folder may be deleted at any time. warn: told once
+    where the folder cannot be written; the run goes on without it.
     """
 
-    def __init__(self, folder: Path | None):
-        self._folder = folder
+    def __init__(self, folder: Path | None, warn: Callable[[str], None] = logging.warning):
+        self._folder, self._warn = folder, warn
 
     def values(self, keys: Sequence[str], encode: Encode) -> list[Any]:
         """The value of each key; `encode` is asked for those that are not there, by their places, and gives them one
@@ -45,5 +46,9 @@ class Cache:
     def _write(self, key: str, value: Any) -> None:
         if self._folder is None:
             return
-        self._file(key).parent.mkdir(parents=True, exist_ok=True)
-        state_file.save(self._file(key), {"value": value})
+        try:
+            self._file(key).parent.mkdir(parents=True, exist_ok=True)
+            state_file.save(self._file(key), {"value": value})
+        except OSError as error:
+            self._warn(f"what was encoded cannot be kept in {self._folder} ({error}); the next run encodes it again")
+            self._folder = None

@@ -43,7 +43,7 @@ def class_captions(captions: Mapping[str, str], trigger: str, class_noun: str) -
     if lacking:
         raise TrainingError(
             f"prior preservation needs the trigger {trigger.strip()!r} in every caption; {_some(lacking)} of "
-            f"{len(captions)} lack it. Add it there, correct the trigger, or set prior_loss_weight to 0."
+            f"{len(captions)} lack it. Add it there, correct the trigger, or set prior preservation's weight to 0."
         )
     noun = class_noun.strip()
     others = {

@@ -53,8 +53,25 @@ def vae_fingerprint(vae) -> str:
     return fingerprints.of_weights(vae.first_stage_model.state_dict())
 
 
+def check_clip(clip) -> None:
+    """Raise TrainingError for a text encoder whose output changes along the sampler's steps."""
+    if clip.patcher.forced_hooks or clip.apply_hooks_to_conds:
+        raise TrainingError(
+            "the text encoder has hooks, which change it from one sampling step to the next; training has no such "
+            "steps. Connect the CLIP as it is before its hooks."
+        )
+
+
+def is_cacheable(caption: str) -> bool:
+    """Whether the caption and the encoder alone decide its condition: an embedding is a file that may change."""
+    return "embedding:" not in caption
+
+
 def clip_fingerprint(clip) -> str:
     """Tells text encoders apart: by weights, LoRAs to be put into them, and the layer whose output is taken."""
+    backup = clip.patcher.backup  # the weights into which a LoRA is merged now, of this CLIP or of another one
+    weights = clip.cond_stage_model.state_dict()
+    weights |= {name: backup[name].weight for name in weights.keys() & backup.keys()}
     patches = {
         f"{name}/{place}/{number}": tensor
         for name, entries in clip.patcher.patches.items()
@@ -64,7 +81,7 @@ def clip_fingerprint(clip) -> str:
     settings = f"{type(clip.cond_stage_model).__name__} {clip.layer_idx} {clip.tokenizer_options}"
     strengths = repr([[entry[0], entry[2]] for entries in clip.patcher.patches.values() for entry in entries])
     return fingerprints.of_parts(
-        fingerprints.of_weights(clip.cond_stage_model.state_dict()),
+        fingerprints.of_weights(weights),
         fingerprints.of_weights(patches), strengths, settings,
     )  # fmt: skip
 

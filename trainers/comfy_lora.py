@@ -4,6 +4,7 @@ from."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import comfy.lora
 import comfy.lora_convert
@@ -14,11 +15,17 @@ from torch import Tensor
 from . import comfy_model
 from .adapters import LowRank
 from .errors import TrainingError
-from .lora_file import Part
+from .lora_file import FileNames, Part
 
 # Families whose files other programs read under diffusers' names, by the class that ComfyUI knows them by: their query,
 # key and value are apart there, and one matrix in ComfyUI. The prefix is the one that ComfyUI reads too.
 _DIFFUSERS_PREFIX = {"SD3": "transformer.", "Lumina2": "diffusion_model."}
+
+
+def file_names(patcher, kind: str) -> FileNames:
+    """The names of every layer in files of a kind of adapter. Asked while the model has no adapters, whose layers stand
+    deeper."""
+    return FileNames(sd_scripts_names(patcher), diffusers_parts(patcher) if kind == "lora" else {})
 
 
 def sd_scripts_names(patcher) -> dict[str, str]:
@@ -46,7 +53,8 @@ def diffusers_parts(patcher) -> dict[str, list[Part]]:
         part = _part(name, target) if name.startswith(prefixes[0]) else None
         if part:
             parts.setdefault(_path(target if isinstance(target, str) else target[0]), []).append(part)
-    return {path: _whole_or_slices(found) for path, found in parts.items()}
+    weights = patcher.model.diffusion_model.state_dict()
+    return {path: _whole_or_slices(found, len(weights[f"{path}.weight"])) for path, found in parts.items()}
 
 
 def _part(name: str, target) -> Part | None:
@@ -58,10 +66,14 @@ def _part(name: str, target) -> Part | None:
     return Part(name, swapped=True) if target[1:] == (None, comfy.utils.swap_scale_shift) else None
 
 
-def _whole_or_slices(parts: list[Part]) -> list[Part]:
-    """A fused weight has a name of its own beside those of its slices, which others do not know."""
-    slices = [part for part in parts if part.rows != slice(None)]
-    return slices or parts[:1]
+def _whole_or_slices(parts: list[Part], rows: int) -> list[Part]:
+    """A fused weight has a name of its own beside those of its slices, which others do not know. ComfyUI's own name
+    comes first, diffusers' last; slices that do not make up the weight are another model's of the family."""
+    slices = sorted((part for part in parts if part.rows != slice(None)), key=lambda part: part.rows.start)
+    ends = [0, *(part.rows.stop for part in slices)]
+    if slices and [part.rows.start for part in slices] == ends[:-1] and ends[-1] == rows:
+        return slices
+    return [part for part in parts if part.rows == slice(None)][-1:]
 
 
 def low_rank(patcher, lora: Mapping[str, Tensor]) -> dict[str, LowRank]:
@@ -73,10 +85,11 @@ def low_rank(patcher, lora: Mapping[str, Tensor]) -> dict[str, LowRank]:
     state = comfy.lora_convert.convert_lora(dict(lora))
     known = comfy.lora.model_lora_keys_unet(patcher.model, {})
     found = comfy.lora.load_lora(state, known, log_missing=False)
-    if not found:
+    strange = [key for key in state if not key.startswith(_TEXT_ENCODERS) and not _is_known(key, known)]
+    if strange or not found:
         raise TrainingError(
-            f"none of the {len(lora)} weights of the LoRA to start from belongs to this model ({next(iter(lora), '')}, "
-            "…). Connect a LoRA that was trained on the same kind of base."
+            f"{len(strange) or 'all'} of the {len(lora)} weights of the LoRA to start from belong to no layer of this "
+            f"model ({next(iter(strange or lora), '')}, …). Connect a LoRA that was trained on the same kind of base."
         )
     by_path: dict[str, list[tuple[slice, LowRank]]] = {}
     for key, adapter in found.items():
@@ -87,7 +100,29 @@ def low_rank(patcher, lora: Mapping[str, Tensor]) -> dict[str, LowRank]:
         if part.swapped:
             product = LowRank(product.down, comfy.utils.swap_scale_shift(product.up))
         by_path.setdefault(_path(name), []).append((part.rows, product))
-    return {path: _together(patcher, path, parts) for path, parts in by_path.items()}
+    together = {path: _together(patcher, path, parts) for path, parts in by_path.items()}
+    for path, product in together.items():
+        _check_fits(product, patcher.model.diffusion_model.get_submodule(path).weight, path)
+    return together
+
+
+def _check_fits(product: LowRank, weight: Tensor, path: str) -> None:
+    shape = (len(product.up), *product.down.shape[1:])
+    if product.down[0].numel() * len(product.up) != weight.numel() or len(product.up) != len(weight):
+        raise TrainingError(
+            f"the LoRA to start from has {shape} at {path}, and this model has {tuple(weight.shape)} there. Connect a "
+            "LoRA that was trained on the same kind of base."
+        )
+
+
+_TEXT_ENCODERS = ("lora_te", "lora_prior_te", "text_encoder")
+
+
+def _is_known(key: str, known: Mapping[str, Any]) -> bool:
+    """Whether the key is a name and an end, such as ".lora_up.weight" or "_lora.up.weight"."""
+    parts = key.split(".")
+    names = (".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return any(name in known or name.removesuffix("_lora") in known for name in names)
 
 
 def _path(key: str) -> str:
@@ -110,6 +145,11 @@ def _together(patcher, path: str, parts: list[tuple[slice, LowRank]]) -> LowRank
     rows = patcher.model.diffusion_model.get_submodule(path).weight.shape[0]
     ups = [torch.zeros(rows, len(down)) for down in downs]
     for where, product in parts:
+        if len(ups[0][where]) != len(product.up):
+            raise TrainingError(
+                f"the LoRA to start from has {len(product.up)} outputs at a part of {path}, and this model has "
+                f"{len(ups[0][where])} there. Connect a LoRA that was trained on the same kind of base."
+            )
         place = next(place for place, down in enumerate(downs) if torch.equal(product.down, down))
         ups[place][where] = product.up
     return LowRank(torch.cat(downs), torch.cat(ups, 1))

@@ -229,17 +229,17 @@ def _raw_output(sampling) -> Iterator[None]:
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
     """No weight asks for a gradient, and every module knows that it trains (fp8 layers choose by that)."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # by name: the parameters themselves are replaced when the model is loaded again, and must not be held in memory
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     sampling = [module for module in model.modules() if not module.training]
-    for parameter in trainable:
-        parameter.requires_grad_(False)
+    model.requires_grad_(False)
     for module in sampling:
         module.training = True
     try:
         yield
     finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in trainable)
         for module in sampling:
             module.training = False
 

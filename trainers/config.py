@@ -26,6 +26,7 @@ TIMESTEP_SHIFTS = ("none", "model", "fixed", "resolution")
 LR_SCHEDULES = ("constant", "cosine", "linear", "restarts")
 CROPS = ("square", "buckets")
 CHECKPOINTINGS = ("none", "blocks", "every_second_block")
+AFTER_FINISH_NOW = ("keep", "go_on")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class AdapterConfig:
     kind: lora (arXiv 2106.09685), dora (2402.09353), loha (2108.06098), lokr (2309.14859), oft (2306.07280).
     rank: of the low-rank product; of oft: the number of blocks. alpha: the output is scaled by alpha / rank, never
     trained; 0: as rank. scaling: rslora: alpha / sqrt(rank) (arXiv 2312.03732). initialisation: pissa: from the largest
-    singular values of the frozen weight (arXiv 2404.02948). dropout: share of an adapter's inputs left out in a step.
+    singular values of the frozen weight (arXiv 2404.02948). dropout: share left out in a step, of LoRA's and DoRA's
+    inputs, of LoHa's and LoKr's outputs.
     targets: the layers that are given one, never norms or biases; all_layers: convolutions too; text: those that the
     words alone pass. include, exclude: regular expressions that a layer's path has to contain, or must not; ranks:
     "expression=rank", for the layers whose path contains the expression.
@@ -134,7 +136,7 @@ class DataConfig:
     batch_size: pictures a batch. resolution: side of the square, or of the square of the same area, in pixels. crop:
     square: every picture is cut to it; buckets: to the nearest of several shapes of that area, with sides in multiples
     of bucket_step (NovelAI's aspect ratio bucketing). caption_dropout: share of pictures shown with no words. shuffle:
-    the caption's parts between commas come in another order every time, but for the first `keep_parts`.
+    the caption's parts between commas come in one of several orders, but for the first `keep_parts`.
     """
 
     batch_size: int = whole(1, 1, 1024)
@@ -170,8 +172,8 @@ class PriorConfig:
         check(self)
         if self.weight and not self.trigger.strip():
             raise ConfigError(
-                f"prior_loss_weight is {self.weight:g} and trigger is empty; other people are told apart by it. Set "
-                "trigger to the character's word in the captions, or prior_loss_weight to 0."
+                f"the weight of prior preservation is {self.weight:g} and trigger is empty; other people are told "
+                "apart by it. Set trigger to the character's word in the captions, or weight to 0."
             )
 
 
@@ -202,7 +204,8 @@ class TrainConfig:
     steps: optimizer steps. seed: decides initialisation, order, noise and timesteps; the same seed gives the same LoRA.
     checkpoint_every: steps between saved states; 0: only when a run is stopped. gradient_checkpointing: blocks of the
     network whose activations are computed again for the backward pass, which takes less memory and more time
-    (arXiv 1604.06174).
+    (arXiv 1604.06174). after_finish_now: of a run that a person ended early, when it is asked for again: keep its
+    result, or go on to its last step.
 
     Raises ConfigError where a value is out of its range, or values do not go together.
     """
@@ -211,6 +214,7 @@ class TrainConfig:
     seed: int = whole(0, 0, 2**64 - 1)
     checkpoint_every: int = whole(250, 0, 1_000_000)
     gradient_checkpointing: str = choice("none", CHECKPOINTINGS)
+    after_finish_now: str = choice("keep", AFTER_FINISH_NOW)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -223,6 +227,10 @@ class TrainConfig:
         for name, kind in _GROUPS.items():
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be a {kind.__name__}.")
+
+    def check_warmup(self) -> None:
+        """Raise ConfigError for a warm-up that does not end before the last step; asked when a run begins, since
+        settings are put together one after the other."""
         if self.optimizer.warmup_steps >= self.steps:
             raise ConfigError(
                 f"warmup_steps is {self.optimizer.warmup_steps} and steps is {self.steps}; warm-up must end before the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,13 +48,14 @@ class Watch:
     report: called after every step; FinishEarly ends the run with a result, and whatever else it raises ends it without
     one and passes through. keep: given the run's state every `checkpoint_every` steps, and before any error leaves.
     preview: called before the report, with the step and what gives the LoRA as it is then. resumed: called once with
-    the numbers of the steps that a saved run had made.
+    the numbers of the steps that a saved run had made. warn: told what a person should know and the run outlives.
     """
 
     report: Callable[[Progress], None]
     keep: Callable[[dict[str, Any]], None] = lambda state: None
     preview: Callable[[int, Callable[[], Weights]], None] = lambda step, weights: None
     resumed: Callable[[Sequence[Progress]], None] = lambda metrics: None
+    warn: Callable[[str], None] = logging.warning
 
 
 def train(
@@ -69,6 +71,7 @@ def train(
     saved: a state that `watch.keep` was given, to go on from. start: a LoRA to begin with, by layer path. Raises
     TrainingError for examples, a loss or a gradient that are not finite.
     """
+    config.check_warmup()
     batch.check_examples(examples.trained)
     with torch.inference_mode(False):
         prepare(base, examples)
@@ -96,14 +99,22 @@ def make_steps(base: Base, examples: Examples, session: Session, watch: Watch) -
             watch.preview(progress.step, session.weights)
             watch.report(progress)
             if interval and progress.step % interval == 0:
-                watch.keep(session.state())
+                keep(session, watch)
     except FinishEarly:
-        watch.keep(session.state())
         session.finished = False
+        keep(session, watch)
         validation.prepare(base, examples, session.config).measure(session)
     except BaseException:
-        watch.keep(session.state())
+        keep(session, watch)
         raise
+
+
+def keep(session: Session, watch: Watch) -> None:
+    """Have the run's state kept; a full disk ends no run, and hides no error that did."""
+    try:
+        watch.keep(session.state())
+    except OSError as error:
+        watch.warn(f"the state after step {session.step} cannot be kept ({error}); make room on the disk")
 
 
 def steps(base: Base, examples: Examples, session: Session) -> Iterator[Progress]:

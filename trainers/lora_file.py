@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,22 @@ class Part(NamedTuple):
     name: str
     rows: slice = slice(None)
     swapped: bool = False
+
+
+@dataclass(frozen=True)
+class FileNames:
+    """How the layers of a model are called in LoRA files, by path in the model. sd_scripts: in sd-scripts' files;
+    diffusers: in diffusers', empty where other programs read sd-scripts' names."""
+
+    sd_scripts: Mapping[str, str]
+    diffusers: Mapping[str, Sequence[Part]]
+
+
+def state_dict(layers: Mapping[str, Mapping[str, Tensor]], names: FileNames) -> dict[str, Tensor]:
+    """The weights of a file that most programs read: in diffusers' names where the layers have them."""
+    if set(layers) <= set(names.diffusers):
+        return diffusers_state_dict(layers, names.diffusers)
+    return kohya_state_dict(layers, names.sd_scripts)
 
 
 def diffusers_state_dict(
@@ -79,12 +95,14 @@ class BaseModel:
     architecture: str
 
 
-def metadata(run: Run, base: BaseModel | None) -> dict[str, str]:
-    """What a LoRA file says of itself: sd-scripts' `ss_` keys, ModelSpec's and ours; base: none where it is not known.
+def metadata(state: Mapping[str, Tensor], run: Run, base: BaseModel | None, trigger: str = "") -> dict[str, str]:
+    """What a LoRA file says of itself: sd-scripts' `ss_` keys, ModelSpec's and ours.
 
-    All values are strings, as the format asks.
+    state: the weights that it holds. base: none where it is not known. trigger: the character's word, else that of
+    prior preservation. All values are strings, as the format asks.
     """
-    said = _of_sd_scripts(run) | _of_modelspec(run) | {
+    trigger = trigger.strip() or run.config.prior.trigger.strip()
+    said = _of_sd_scripts(run, trigger) | _dimensions(state, run) | _of_modelspec(run, trigger) | {
         "isengard.run": run.id,
         "isengard.dataset_hash": run.dataset_hash,
         "isengard.base_hash": run.base_hash,
@@ -96,13 +114,11 @@ def metadata(run: Run, base: BaseModel | None) -> dict[str, str]:
     return said
 
 
-def _of_sd_scripts(run: Run) -> dict[str, str]:
-    config, trigger = run.config, run.config.prior.trigger.strip()
+def _of_sd_scripts(run: Run, trigger: str) -> dict[str, str]:
+    config = run.config
     return {
         "ss_output_name": run.name,
         "ss_network_module": "networks.lora" if config.adapter.kind == "lora" else "lycoris.kohya",
-        "ss_network_dim": str(config.adapter.rank),
-        "ss_network_alpha": str(config.adapter.scaled_by),
         "ss_learning_rate": str(config.optimizer.learning_rate),
         "ss_steps": str(len(run.metrics)),
         "ss_seed": str(config.seed),
@@ -111,8 +127,23 @@ def _of_sd_scripts(run: Run) -> dict[str, str]:
     }
 
 
-def _of_modelspec(run: Run) -> dict[str, str]:
-    trigger, side = run.config.prior.trigger.strip(), run.config.data.resolution
+def _dimensions(state: Mapping[str, Tensor], run: Run) -> dict[str, str]:
+    """Rank and alpha as they are in the file, "Dynamic" where layers differ (as sd-scripts' networks/resize_lora.py
+    has it); of adapters without such a rank the config's."""
+    ranks = {name: len(each) for name, each in state.items() if name.endswith((".lora_down.weight", ".lora_A.weight"))}
+    if not ranks:
+        return {"ss_network_dim": str(run.config.adapter.rank), "ss_network_alpha": str(run.config.adapter.scaled_by)}
+    alphas = {float(state.get(f"{name.removesuffix('.lora_down.weight')}.alpha", rank)) for name, rank in ranks.items()}
+    return {"ss_network_dim": _one_or_dynamic(ranks.values()), "ss_network_alpha": _one_or_dynamic(alphas)}
+
+
+def _one_or_dynamic(values: Iterable[float]) -> str:
+    distinct = set(values)
+    return str(distinct.pop()) if len(distinct) == 1 else "Dynamic"
+
+
+def _of_modelspec(run: Run, trigger: str) -> dict[str, str]:
+    side = run.config.data.resolution
     said = {
         "sai_model_spec": "1.0.0",
         "title": run.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,15 +26,13 @@ class PreviewConfig:
 
 @dataclass(frozen=True)
 class Preview:
-    """A picture H,W,3 in 0..1 of a prompt, drawn after a step."""
+    """A picture H,W,3 in 0..1 of a prompt."""
 
-    step: int
-    number: int
     prompt: str
     pixels: Tensor
 
 
-Show = Callable[[Preview], None]
+Show = Callable[[int, Sequence[Preview]], None]  # given the step after which they were drawn
 
 
 class Previewer:
@@ -60,8 +58,8 @@ class Previewer:
                 pictures = self._pictures(base, lora)
             finally:
                 comfy_model.load_again(base)
-        for number, (prompt, pixels) in enumerate(zip(self._config.prompts, pictures, strict=True)):
-            self._show(Preview(step, number, prompt, pixels.clamp(0, 1)))
+        drawn = zip(self._config.prompts, pictures, strict=True)
+        self._show(step, [Preview(prompt, pixels.clamp(0, 1)) for prompt, pixels in drawn])
 
     @torch.inference_mode()
     def _pictures(self, base: ComfyBase, lora: Mapping[str, Tensor]) -> list[Tensor]:

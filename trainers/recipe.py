@@ -33,7 +33,7 @@ class Picture:
     """A picture to train on.
 
     load: gives its pixels, H,W,3 float32 in 0..1 (sRGB), when they are encoded, so that they are not all in memory.
-    content: a hash of them. size: height, width. captions: one or more. mask: H,W in 0..1, 1 where it is learned.
+    content: a hash of them. size: height, width. captions: one or more. mask: gives H,W in 0..1, 1 where it is learned.
     repeats: how often an epoch shows it. weight: of its loss. held_out: for validation alone.
     """
 
@@ -42,7 +42,7 @@ class Picture:
     content: str
     size: tuple[int, int]
     captions: tuple[str, ...]
-    mask: Tensor | None = None
+    mask: Callable[[], Tensor] | None = None
     repeats: int = 1
     weight: float = 1.0
     held_out: bool = False
@@ -91,33 +91,49 @@ def train_lora(
 ) -> tuple[dict[str, Tensor], Run]:
     """Train a LoRA and give its weights, named as in a file, and the run.
 
-    A run that was finished before is not trained again, and one that was stopped goes on. watch: `keep` and `preview`
-    are set here. Raises TrainingError; what `watch.report` raises passes through.
+    A run that was finished before is not trained again, nor one that was ended early unless the config asks for it; one
+    that was stopped goes on. watch: `keep` and `preview` are set here. Raises TrainingError; what `watch.report` raises
+    passes through.
     """
     prediction = comfy_model.prediction_type(job.model)
     before = comfy_lora.low_rank(job.model, job.start) if job.start else None
-    examples = encode(job.model, job.clip, job.vae, job.training_set.pictures, job.config, Cache(folders.cache))
+    cache = Cache(folders.cache, watch.warn)
+    examples = encode(job.model, job.clip, job.vae, job.training_set.pictures, job.config, cache)
+    names = comfy_lora.file_names(job.model, job.config.adapter.kind)
     with comfy_model.opened(job.model) as base:
         base_hash = comfy_model.fingerprint(base)
         key = run_key(base_hash, job.config, examples, job.start)
         place = RunFolder(folders.runs, job.training_set.name, key, job.config)
-        watch = dataclasses.replace(watch, keep=place.keep, preview=_preview(job, base, previewer))
-        trained = place.finished()
+        watch = dataclasses.replace(watch, keep=place.keep, preview=_preview(base, previewer, names))
+        trained = _trained_before(place, job.config)
         if trained:
             watch.resumed(trained.metrics)
         else:
             trained = loop.train(base, examples, job.config, watch, place.saved(), before)
-            if trained.finished:  # else its state stays, to go on from
-                place.finish(trained)
-    return file_state(job.model, trained.weights, job.config), _run(job, place.id, base_hash, prediction, trained)
+            _finish(place, trained, watch)
+    return lora_file.state_dict(trained.weights, names), _run(job, place.id, base_hash, prediction, trained)
 
 
-def _preview(job: Job, base: ComfyBase, previewer: Previewer | None) -> Callable[..., None]:
+def _trained_before(place: RunFolder, config: TrainConfig) -> loop.Trained | None:
+    trained = place.finished()
+    goes_on = trained and not trained.finished and config.after_finish_now == "go_on"
+    return None if goes_on else trained
+
+
+def _finish(place: RunFolder, trained: loop.Trained, watch: loop.Watch) -> None:
+    """A full disk does not cost the LoRA."""
+    try:
+        place.finish(trained)
+    except OSError as error:
+        watch.warn(f"the run cannot be kept in {place.path} ({error}); its LoRA is handed on all the same")
+
+
+def _preview(base: ComfyBase, previewer: Previewer | None, names: lora_file.FileNames) -> Callable[..., None]:
     """Draws when it is time (`loop.Watch.preview`)."""
 
     def preview(step: int, weights: Callable[[], loop.Weights]) -> None:
         if previewer and previewer.is_due(step):
-            previewer.draw(base, step, file_state(job.model, weights(), job.config))
+            previewer.draw(base, step, lora_file.state_dict(weights(), names))
 
     return preview
 
@@ -139,23 +155,17 @@ def _run(job: Job, id: str, base_hash: str, prediction: str, trained: loop.Train
     )
 
 
-def file_state(model, weights: loop.Weights, config: TrainConfig) -> dict[str, Tensor]:
-    """The trained weights under the names that most programs read for this model and this kind of adapter."""
-    parts = comfy_lora.diffusers_parts(model) if config.adapter.kind == "lora" else {}
-    if set(weights) <= set(parts):
-        return lora_file.diffusers_state_dict(weights, parts)
-    return lora_file.kohya_state_dict(weights, comfy_lora.sd_scripts_names(model))
-
-
 def run_key(base_hash: str, config: TrainConfig, examples: Examples, start: Mapping[str, Tensor] | None = None) -> str:
     """Tells runs apart by everything that their result follows from: the base, the settings, what was encoded, and the
     LoRA to begin with. So a run that ran out of memory can go on with gradient checkpointing."""
-    same_numbers = dataclasses.replace(config, checkpoint_every=0, gradient_checkpointing="none")
-    parts = [FORMAT, base_hash, same_numbers.to_yaml(), fingerprints.of_weights(start or {})]
+    same_numbers = dataclasses.replace(
+        config, checkpoint_every=0, gradient_checkpointing="none", after_finish_now="keep"
+    )
+    parts = [FORMAT, base_hash, same_numbers.to_yaml(), fingerprints.of_nested(dict(sorted((start or {}).items())))]
     for example in (*examples.trained, *examples.held_out):
-        tensors = {"latent": example.latent} | ({} if example.mask is None else {"mask": example.mask})
-        words = fingerprints.of_nested([example.conditions, example.class_conditions, example.orders])
-        parts += [fingerprints.of_weights(tensors), words, f"{example.repeats} {example.weight}"]
+        words = [example.conditions, example.class_conditions, example.orders]
+        pictures = [example.latent, example.mask, example.repeats, example.weight]
+        parts += [fingerprints.of_nested(words), fingerprints.of_nested(pictures)]
     return fingerprints.of_parts(*parts, str(len(examples.held_out)), fingerprints.of_nested(examples.empty))
 
 
@@ -176,7 +186,7 @@ def encode(model, clip, vae, pictures: Sequence[Picture], config: TrainConfig, c
             conditions=tuple(conditions[text] for text in own),
             class_conditions=tuple(conditions[text] for text in other),
             orders=tuple(len(orders) for orders in group),
-            mask=None if picture.mask is None else _mask(picture.mask, latent, config),
+            mask=None if picture.mask is None else _mask(picture.mask(), latent),
             repeats=picture.repeats,
             weight=picture.weight,
         )
@@ -234,7 +244,7 @@ def size_of(picture: Picture, config: TrainConfig) -> tuple[int, int]:
     return buckets.size_of(*picture.size, config.data.resolution, config.data.bucket_step)
 
 
-def _mask(mask: Tensor, latent: Tensor, config: TrainConfig) -> Tensor:
+def _mask(mask: Tensor, latent: Tensor) -> Tensor:
     """H,W -> 1,h,w of the latent's size, cut as the picture is."""
     height, width = latent.shape[-2:]
     return buckets.cut(mask[..., None], height, width).movedim(-1, 0)
@@ -262,14 +272,22 @@ def _class_texts(pictures: Sequence[Picture], texts: list[list[str]], config: Tr
 
 def _conditions(clip, texts: Sequence[str], cache: Cache, guidance: float) -> Mapping[str, list]:
     """The CONDITIONING of every distinct text."""
-    distinct = list(dict.fromkeys(texts))
+    comfy_encoders.check_clip(clip)
     clip_hash = comfy_encoders.clip_fingerprint(clip)
-    keys = [fingerprints.of_parts("text", FORMAT, comfy_encoders.VERSION, clip_hash, text) for text in distinct]
+    made: dict[str, list] = {}
+    for store, kept in ((cache, True), (Cache(None), False)):
+        chosen = [text for text in dict.fromkeys(texts) if comfy_encoders.is_cacheable(text) == kept]
+        made |= zip(chosen, _encoded(clip, clip_hash, chosen, store), strict=True)
+    return {text: _guided(condition, guidance) for text, condition in made.items()}
+
+
+def _encoded(clip, clip_hash: str, texts: Sequence[str], cache: Cache) -> list[list]:
+    """The CONDITIONING of each text."""
+    keys = [fingerprints.of_parts("text", FORMAT, comfy_encoders.VERSION, clip_hash, text) for text in texts]
     with torch.inference_mode(False):
-        made = cache.values(
-            keys, lambda places: comfy_encoders.encode_captions(clip, [distinct[place] for place in places])
+        return cache.values(
+            keys, lambda places: comfy_encoders.encode_captions(clip, [texts[place] for place in places])
         )
-    return {text: _guided(condition, guidance) for text, condition in zip(distinct, made, strict=True)}
 
 
 def _guided(condition: list, guidance: float) -> list:

@@ -49,12 +49,14 @@ class RunFolder:
         return None
 
     def finish(self, trained: Trained) -> None:
-        """Write the result; the state to go on from is not needed any more, nor what killed writes left."""
+        """Write the result. Unless the run was ended early, the state to go on from is not needed any more, nor what
+        killed writes left."""
         if self.path:
             metrics = [vars(entry) for entry in trained.metrics]
-            state_file.save(self.path / RESULT, {"weights": trained.weights, "metrics": metrics})
+            result = {"weights": trained.weights, "metrics": metrics, "finished": trained.finished}
+            state_file.save(self.path / RESULT, result)
             self._write_metrics(trained.metrics)
-            for leftover in (self.path / STATE, *self.path.glob(".*.tmp")):
+            for leftover in (self.path / STATE, *self.path.glob(".*.tmp")) if trained.finished else ():
                 leftover.unlink(missing_ok=True)
 
     def finished(self) -> Trained | None:
@@ -63,7 +65,7 @@ class RunFolder:
             return None
         result: dict[str, Any] = state_file.load(self.path / RESULT)
         weights: dict[str, dict[str, Tensor]] = result["weights"]
-        return Trained(weights, tuple(Progress(**entry) for entry in result["metrics"]))
+        return Trained(weights, tuple(Progress(**entry) for entry in result["metrics"]), result["finished"])
 
     def _write_metrics(self, metrics: Sequence[Progress]) -> None:
         lines = (json.dumps(dataclasses.asdict(entry)) + "\n" for entry in metrics)

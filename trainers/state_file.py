@@ -34,10 +34,10 @@ def save(file: Path, tree: Mapping[str, Any]) -> None:
     write(file, safetensors.torch.save(tensors, {_TREE: skeleton}))
 
 
-def load(file: Path, device: str = "cpu") -> dict[str, Any]:
+def load(file: Path) -> dict[str, Any]:
     """What `save` was given, with equal types and tensors. Raises DamagedState for a file that it did not write."""
     try:
-        with safetensors.safe_open(file, "pt", device) as opened:
+        with safetensors.safe_open(file, "pt") as opened:
             skeleton = json.loads((opened.metadata() or {})[_TREE])
             return _put_together(skeleton, opened)
     except (safetensors.SafetensorError, KeyError) as error:

@@ -47,10 +47,10 @@ def target_layers(network: nn.Module, config: AdapterConfig) -> list[str]:
     modules = [(path, module) for path, module in network.named_modules() if path and _is_wanted(path, config)]
     kinds = (nn.Linear, nn.Conv2d) if config.targets == "all_layers" else nn.Linear
     chosen = [path for path, module in modules if isinstance(module, kinds)]
-    other = [path for path, module in modules if _is_other_matrix(module)]
+    other = [path for path, module in modules if _is_quantised(module)]
     if other:
         raise TrainingError(
-            f"{len(other)} of {len(other) + len(chosen)} layers to train are quantised ({other[0]}, …), which cannot "
+            f"{len(other)} of {len({*other, *chosen})} layers to train are quantised ({other[0]}, …), which cannot "
             "be trained on yet. Load the model in fp16, bf16 or fp32."
         )
     if not chosen:
@@ -72,10 +72,12 @@ def _is_wanted(path: str, config: AdapterConfig) -> bool:
     return included and not excluded and _is_target(path.split("."), config.targets)
 
 
-def _is_other_matrix(module: nn.Module) -> bool:
-    """A linear layer of another class, as ComfyUI's for quantised weights."""
+def _is_quantised(module: nn.Module) -> bool:
+    """A matrix of one byte a weight (fp8, int8), or in a class of ComfyUI's for quantised weights."""
     weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and weight.dim() == 2 and not isinstance(module, (nn.Linear, nn.Embedding))
+    if not isinstance(weight, Tensor) or weight.dim() != 2:
+        return False
+    return weight.dtype.itemsize < 2 or not isinstance(module, (nn.Linear, nn.Embedding))
 
 
 def _is_target(elements: list[str], targets: str) -> bool:

@@ -66,12 +66,8 @@ export class LiveLoss {
     button.title = "End the training here; the LoRA is made of what was learned, and the graph goes on";
     button.addEventListener("click", async () => {
       button.disabled = true;
-      const answer = await api.fetchApi("/isengard/train/finish", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ node: this.node }),
-      });
-      if (!answer.ok) button.disabled = false; // it ended meanwhile
+      const asked = await askToFinish(this.node);
+      if (!asked) button.disabled = false; // it ended meanwhile, or the server is gone
     });
     return button;
   }
@@ -119,6 +115,20 @@ class Plot {
     else this.validation.removeAttribute("d");
     this.low.textContent = number(bounds[0], 3);
     this.high.textContent = number(bounds[1], 3);
+  }
+}
+
+/** @param {string} node @returns {Promise<boolean>} whether the server will end the node's training */
+async function askToFinish(node) {
+  try {
+    const answer = await api.fetchApi("/isengard/train/finish", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ node }),
+    });
+    return answer.ok;
+  } catch {
+    return false;
   }
 }
 

@@ -15,7 +15,7 @@ const MOST_POINTS = 2000; // of a curve; beyond, neighbours become one
  * @property {[number, number][]} losses step and loss of every step since the event before
  * @property {[number, number][]} validation step and loss on held-out pictures, where it was measured since then
  * @property {string} warning of a run that does not go well; else empty
- * @property {boolean} finishing the person asked to end the run here
+ * @property {boolean} ended no more steps will come, all of them made or not
  * @property {number} learning_rate
  * @property {number} seconds_per_step
  */
@@ -81,7 +81,7 @@ export class Runs {
 /** @param {Run} run @param {TrainEvent} event */
 function goesOn(run, event) {
   const active = run.state === "preparing" || run.state === "running";
-  return active && event.step > run.step;
+  return active && (event.step > run.step || (event.ended && event.step === run.step));
 }
 
 /** @param {TrainEvent} event @returns {Run} */
@@ -97,11 +97,16 @@ function advance(run, event) {
   run.validation.push(...event.validation);
   const seconds = event.seconds_per_step;
   run.step = event.step;
-  run.state = event.finishing || event.step === event.steps ? "finished" : "running";
+  run.state = event.ended ? "finished" : "running";
   run.loss = event.losses.at(-1)?.[1] ?? run.loss;
   run.learningRate = event.learning_rate;
-  run.secondsPerStep = Number.isNaN(run.secondsPerStep) ? seconds : 0.8 * run.secondsPerStep + 0.2 * seconds;
+  if (event.losses.length) run.secondsPerStep = pace(run.secondsPerStep, seconds);
   run.seconds += seconds * event.losses.length;
+}
+
+/** @param {number} before NaN where there was none @param {number} now */
+function pace(before, now) {
+  return Number.isNaN(before) ? now : 0.8 * before + 0.2 * now;
 }
 
 /** @param {Run} run @param {number} step @param {number} loss */

@@ -48,19 +48,20 @@ def after(status: Status, event: Event, titles: Mapping[str, str]) -> Status:
     # sent to every client: another's training is told apart by our node not running
     if kind == _TRAIN_EVENT and status.node == data["node"]:
         losses = (*status.losses, *(loss for _, loss in data["losses"]))[-_AVERAGED:]
+        pace = _smoothed(status.seconds_per_step, data["seconds_per_step"]) if losses else None
         return dataclasses.replace(
             status,
             value=data["step"],
             total=data["steps"],
             losses=losses,
-            seconds_per_step=_smoothed(status.seconds_per_step, data["seconds_per_step"]),
+            seconds_per_step=pace,
         )
     return status
 
 
 def _smoothed(before: float | None, now: float) -> float | None:
     """None before the first step. One event tells of a few steps alone, and the time left should not jump."""
-    return 0.8 * before + 0.2 * now if before else now or None
+    return 0.8 * before + 0.2 * now if before and now else before or now or None
 
 
 def line(status: Status, bar: bool) -> str:

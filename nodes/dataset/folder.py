@@ -8,11 +8,17 @@ import re
 from pathlib import Path
 
 from . import images
-from .records import Dataset, Origin, Sample
+from .records import Dataset, Mask, Origin, Sample
+
+MASK = "-masklabel"  # the end of a mask's name
 
 
 class CaptionError(ValueError):
     """A caption that is no text; the message says what to do."""
+
+
+class MaskError(ValueError):
+    """A mask that does not fit its picture."""
 
 
 class FolderError(ValueError):
@@ -23,7 +29,7 @@ def load(folder: Path, name: str, default_caption: str = "") -> Dataset:
     """Every picture of `folder` (not of folders below it), sorted as people count (2 before 10).
 
     A caption is the UTF-8 text beside the picture (`01.txt` for `01.png`), else `default_caption`. Empty lines part
-    several captions of one picture.
+    several captions of one picture. `01-masklabel.png` is the mask of `01.png` (OneTrainer's name for it).
     Raises FolderError for a folder that is missing or holds no picture, and names every picture that cannot be
     read or has no caption.
     """
@@ -35,7 +41,7 @@ def load(folder: Path, name: str, default_caption: str = "") -> Dataset:
     for file in files:
         try:
             sample = _sample(file, name, default_caption)
-        except (images.UnreadableImage, CaptionError, OSError) as error:
+        except (images.UnreadableImage, CaptionError, MaskError, OSError) as error:
             broken.append(f"{name}/{file.name}: {error}")
             continue
         if not sample.captions:
@@ -57,13 +63,17 @@ def picture_files(folder: Path, name: str) -> list[Path]:
     """The folder's pictures in order. Raises FolderError where it is missing or has none."""
     if not folder.is_dir():
         raise FolderError(f"there is no folder '{name}' in ComfyUI's input folder. Put the pictures in input/{name}/.")
-    files = [file for file in folder.iterdir() if file.suffix.lower() in images.SUFFIXES and file.name[0] != "."]
+    files = [file for file in folder.iterdir() if _is_picture(file) and not file.stem.endswith(MASK)]
     if not files:
         raise FolderError(
             f"folder '{name}' holds no picture ({len(list(folder.iterdir()))} other files). Put {_suffixes()} files "
             "in it."
         )
     return sorted(files, key=lambda file: _natural(file.name))
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in images.SUFFIXES and file.name[0] != "."
 
 
 def _refuse_other_kinds(folder: Path, name: str) -> None:
@@ -104,13 +114,24 @@ def with_pictures(root: Path, depth: int = 3) -> list[str]:
 def _sample(file: Path, folder_name: str, default_caption: str) -> Sample:
     data = file.read_bytes()
     image = images.decode(data)
+    mask = file.with_name(f"{file.stem}{MASK}.png")
     return Sample(
         name=file.name,
         image=file,
         size=image.size,
         captions=_captions(file.with_suffix(".txt")) or tuple(filter(None, [default_caption.strip()])),
         origin=Origin(source=f"{folder_name}/{file.name}", sha256=hashlib.sha256(data).hexdigest()),
+        mask=_mask(mask, image.size) if mask.exists() else None,
     )
+
+
+def _mask(file: Path, size: tuple[int, int]) -> Mask:
+    """Raises MaskError for one that is not as large as its picture."""
+    data = file.read_bytes()
+    found = images.decode(data).size
+    if found != size:
+        raise MaskError(f"its mask {file.name} is {found[0]} x {found[1]} and the picture {size[0]} x {size[1]} pixels")
+    return Mask(file, hashlib.sha256(data).hexdigest())
 
 
 def _captions(file: Path) -> tuple[str, ...]:

@@ -18,11 +18,20 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Mask:
+    """What of a picture is learned: white where it is. image: a file of the picture's size; sha256: of its bytes."""
+
+    image: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Sample:
     """One picture of a data set.
 
     name: of the file, unique in its data set. image: a file, or a tensor B=1,H,W,3 float32 in 0..1 (sRGB).
     size: width, height in pixels, upright. captions: one or more, of which training shows one at a time.
+    mask: none where all of it is learned.
     """
 
     name: str
@@ -30,6 +39,7 @@ class Sample:
     size: tuple[int, int]
     captions: tuple[str, ...]
     origin: Origin
+    mask: Mask | None = None
 
     @property
     def caption(self) -> str:
@@ -46,8 +56,9 @@ class Dataset:
 
     @property
     def hash(self) -> str:
-        """sha256 over every picture's bytes and captions, in order."""
+        """sha256 over every picture's bytes, captions and mask, in order."""
         digest = hashlib.sha256()
         for sample in self.samples:
-            digest.update("\0".join([sample.origin.sha256, *sample.captions, ""]).encode())
+            masked = [f"mask {sample.mask.sha256}"] if sample.mask else []
+            digest.update("\0".join([sample.origin.sha256, *sample.captions, *masked, ""]).encode())
         return digest.hexdigest()

@@ -13,13 +13,13 @@ FLAGS = {"on": True, "off": False}
 
 
 def kept(kind: type, name: str) -> Any:
-    """The value of an input that leaves a setting as it is: of numbers one below all that they may be."""
+    """The value of an input that leaves a setting as it is: of numbers 0, or one below all where that may be meant."""
     limits = setting.limits(kind, name)
     if limits.kind in ("choice", "flag"):
         return KEEP
     if limits.kind in ("text", "texts"):
         return ""
-    below = -1 if limits.low >= 0 else limits.low - 1
+    below = 0 if limits.low > 0 else limits.low - 1
     return int(below) if limits.kind == "whole" else float(below)
 
 
@@ -67,15 +67,18 @@ def with_preset(preset: TrainConfig, batch_size: int, resolution: int) -> TrainC
 def with_train_inputs(
     config: TrainConfig | None, steps: int, learning_rate: float, rank: int, seed: int
 ) -> TrainConfig:
-    """The config with what the Train node itself asks for; 0 leaves a setting as the config has it."""
+    """The config with what the Train node itself asks for; 0 leaves a setting as the config has it. Raises ConfigError
+    for a warm-up of all its steps."""
     before = config or TrainConfig()
     adapter = before.adapter
     if rank:  # another rank keeps the strength: alpha / rank stays
         adapter = dataclasses.replace(adapter, rank=rank, alpha=adapter.alpha * rank / adapter.rank)
-    return dataclasses.replace(
+    config = dataclasses.replace(
         before,
         steps=steps or before.steps,
         seed=seed,
         adapter=adapter,
         optimizer=dataclasses.replace(before.optimizer, learning_rate=learning_rate or before.optimizer.learning_rate),
     )
+    config.check_warmup()
+    return config

@@ -40,6 +40,7 @@ def _input(kind: type, name: str, tooltip: str, step: float = 0.01, default: flo
     start = keep if default is None else default
     if limits.kind == "whole":
         return io.Int.Input(name, default=start, min=keep, max=int(limits.high), step=int(max(1, step)), tooltip=said)
+    # the editor rounds to as many digits as the step has, whatever `round` says
     return io.Float.Input(name, default=start, min=keep, max=limits.high, step=step, round=False, tooltip=said)
 
 
@@ -134,9 +135,9 @@ class LossSettings(io.ComfyNode):
         kind = ObjectiveConfig
         return _schema("IsengardLossSettings", "Loss Settings", "The loss, and the noise levels that are trained.", [
             _input(kind, "loss", "mse: squared error. huber, smooth_l1: pictures that do not fit in count less."),
-            _input(kind, "huber_delta", "Of huber and smooth_l1: errors beyond it count straight, not squared."),
+            _input(kind, "huber_delta", "Of huber and smooth_l1: errors beyond it count straight, not squared.", 1e-3),
             _input(kind, "weighting", "How much each noise level counts. min_snr: less where there is little noise."),
-            _input(kind, "snr_gamma", "Of min_snr: the ratio of picture to noise from which levels count alike.", 0.5),
+            _input(kind, "snr_gamma", "Of min_snr: the ratio of picture to noise from which levels count alike.", 0.1),
             _input(kind, "timestep_sampling", "How often each noise level is trained: all alike, the middle more, …"),
             _input(kind, "timestep_shift", "Moves noise levels up: as the model's sampler does, by `shift`, or by the "
                    "picture's size as for Flux."),
@@ -146,8 +147,8 @@ class LossSettings(io.ComfyNode):
             _input(kind, "mode_scale", "Of mode: above 0 the middle more often, below 0 both ends."),
             _input(kind, "beta_a", "Of beta: above beta_b more noise."),
             _input(kind, "beta_b", "Of beta: above beta_a less noise."),
-            _input(kind, "noise_offset", "Noise that a whole picture shares, for dark and bright pictures. 0: none."),
-            _input(kind, "guidance", "That the network is told while training (Flux, HunyuanVideo). 1: none.", 0.5),
+            _input(kind, "noise_offset", "Noise that a whole picture shares, for dark and bright pictures. 0: none.", 1e-4),
+            _input(kind, "guidance", "That the network is told while training (Flux, HunyuanVideo). 1: none.", 0.1),
             _input(kind, "background_weight", "How much what a mask leaves out counts, from 0 to 1."),
         ])  # fmt: skip
 
@@ -166,11 +167,11 @@ class OptimizerSettings(io.ComfyNode):
             _input(kind, "lr_schedule", "How the learning rate falls after the warm-up."),
             _input(kind, "warmup_steps", "Steps over which the learning rate rises to its full value."),
             _input(kind, "restarts", "Of restarts: how often it falls."),
-            _input(kind, "weight_decay", "AdamW's pull of the adapter's weights towards zero.", 0.001),
-            _input(kind, "max_grad_norm", "Larger gradients are scaled down to this norm. 0 turns that off.", 0.1),
+            _input(kind, "weight_decay", "AdamW's pull of the adapter's weights towards zero.", 1e-4),
+            _input(kind, "max_grad_norm", "Larger gradients are scaled down to this norm. 0 turns that off.", 0.01),
             _input(kind, "accumulation", "Batches a step: as a larger batch, in the memory of one."),
             _input(kind, "ema_decay", "The LoRA is made of an average of the last steps, such as 0.99. 0: of the last.",
-                   0.001),
+                   1e-4),
         ])  # fmt: skip
 
     @classmethod
@@ -206,7 +207,7 @@ class PriorPreservation(io.ComfyNode):
     def define_schema(cls):
         kind = PriorConfig
         return _schema("IsengardPriorPreservation", "Prior Preservation", "Others stay as the model draws them.", [
-            _input(kind, "weight", "How strongly. 0 turns it off; with it a step takes more than twice as long.", 0.1,
+            _input(kind, "weight", "How strongly. 0 turns it off; with it a step takes more than twice as long.", 0.01,
                    default=1.0),
             _input(kind, "trigger", "The character's word in the captions."),
             _input(kind, "class_noun", "What stands in the trigger's place for anyone else, such as woman. Empty where "
@@ -244,6 +245,8 @@ class RunSettings(io.ComfyNode):
         return _schema("IsengardRunSettings", "Run Settings", "Memory, and how often a run's state is saved.", [
             _input(TrainConfig, "gradient_checkpointing", "Compute parts of the model twice: less memory, more time."),
             _input(TrainConfig, "checkpoint_every", "Steps between saved states. 0: only when a run is stopped."),
+            _input(TrainConfig, "after_finish_now", "Of a run that Finish now ended, queued again. keep: its LoRA is "
+                   "used as it is. go_on: the steps that were left are made."),
         ])  # fmt: skip
 
     @classmethod

@@ -12,7 +12,6 @@ class FinishRequests:
     def __init__(self):
         self._lock = threading.Lock()
         self._asked: dict[str, bool] = {}
-        self.ended_early = 0  # trainings that can go on: changes what ComfyUI takes for done
 
     def begin(self, node: str) -> None:
         with self._lock:

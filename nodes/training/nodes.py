@@ -1,7 +1,7 @@
 """The training room's door to ComfyUI."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import comfy.model_management
@@ -10,6 +10,7 @@ import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import io, ui
+from PIL import Image
 from server import PromptServer
 
 from ...sota import registry
@@ -77,10 +78,6 @@ class TrainLora(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_):
-        return REQUESTS.ended_early  # so that a run that was ended early goes on when it is queued once more
-
-    @classmethod
     def execute(
         cls, model, clip, vae, dataset, steps, learning_rate, rank, seed, config=None, previews=None, start_from=None
     ):
@@ -91,11 +88,11 @@ class TrainLora(io.ComfyNode):
         REQUESTS.begin(live.node_id)
         try:
             job = recipe.Job(model, clip, vae, _training_set(dataset), settings, start_from)
-            lora, run = recipe.train_lora(job, loop.Watch(live, resumed=live.resumed), _folders(), previewer)
+            watch = loop.Watch(live, resumed=live.resumed, warn=live.warn)
+            lora, run = recipe.train_lora(job, watch, _folders(), previewer)
         finally:
             REQUESTS.end(live.node_id)
-        if not run.finished:
-            REQUESTS.ended_early += 1
+        live.end(run.metrics)
         return io.NodeOutput(lora, comfy_model.with_lora(model, lora), run)
 
 
@@ -163,6 +160,14 @@ class LoadLora(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, lora_name):
+        file = folder_paths.get_full_path("loras", lora_name) if lora_name else None
+        if not file:  # comes through a link, or is gone: counts as changed
+            return float("nan")
+        status = Path(file).stat()
+        return f"{file} {status.st_size} {status.st_mtime_ns}"
+
+    @classmethod
     def execute(cls, lora_name):
         return io.NodeOutput(lora_file.load(Path(folder_paths.get_full_path_or_raise("loras", lora_name))))
 
@@ -193,6 +198,13 @@ class SaveLora(io.ComfyNode):
                     default="fp16",
                     tooltip="Of the weights in the file.",
                 ),
+                io.String.Input(
+                    "trigger",
+                    default="",
+                    optional=True,
+                    tooltip="The word that calls the character, for programs that show it. Empty: the one of Prior "
+                    "Preservation.",
+                ),
             ],
             outputs=[io.String.Output(display_name="lora_name", tooltip="As LoraLoader lists it.")],
         )
@@ -206,15 +218,15 @@ class SaveLora(io.ComfyNode):
         return True
 
     @classmethod
-    def execute(cls, lora, run, name, precision):
+    def execute(cls, lora, run, name, precision, trigger=""):
         folder = _lora_folder()
         path = unused(confined(folder, f"{name}.safetensors", "LoRA name"))
-        lora_file.save(lora, path, precision, lora_file.metadata(run, _base_model(run)))
+        lora_file.save(lora, path, precision, lora_file.metadata(lora, run, _base_model(run), trigger))
         saved = path.relative_to(folder.resolve()).as_posix()
         return io.NodeOutput(saved, ui=ui.PreviewText(f"saved as {saved}"))
 
 
-_LARGEST_PREVIEW = 512  # pixels, on the node; the file has the whole picture
+_LARGEST_PREVIEW = 1024  # pixels, of all together on the node; the files have the whole pictures
 
 
 def _lora_folder() -> Path:
@@ -242,6 +254,7 @@ def _training_set(dataset: Dataset) -> recipe.TrainingSet:
             content=sample.origin.sha256,
             size=sample.size[::-1],
             captions=sample.captions,
+            mask=sample.mask and functools.partial(_mask, sample),
         )
         for sample in dataset.samples
     )
@@ -252,17 +265,32 @@ def _pixels(sample: Sample) -> torch.Tensor:
     return images.read(sample.image, sample.origin.sha256)[0]
 
 
-def _show(bar: comfy.utils.ProgressBar, name: str) -> Callable[[Preview], None]:
-    """Shows previews on the node, as samplers do, and keeps them in ComfyUI's output folder."""
+def _mask(sample: Sample) -> torch.Tensor:
+    return images.read(sample.mask.image, sample.mask.sha256)[0].mean(-1)
 
-    def show(preview: Preview) -> None:
-        picture = images.picture(preview.pixels)
-        bar.update_absolute(preview.step, preview=("JPEG", picture, _LARGEST_PREVIEW))
-        prefix = f"isengard/previews/{name}_step_{preview.step:06}"
-        folder, file, count, *_ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
-        picture.save(Path(folder) / f"{file}_{count:05}_.png")
+
+def _show(bar: comfy.utils.ProgressBar, name: str) -> Callable[[Sequence[Preview]], None]:
+    """Shows the previews of a step side by side on the node, where samplers show theirs, and keeps each in ComfyUI's
+    output folder."""
+
+    def show(step: int, previews: Sequence[Preview]) -> None:
+        pictures = [images.picture(preview.pixels) for preview in previews]
+        bar.update_absolute(step, preview=("JPEG", _side_by_side(pictures), _LARGEST_PREVIEW))
+        for picture in pictures:
+            prefix = f"isengard/previews/{name}_step_{step:06}"
+            folder, file, count, *_ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+            picture.save(Path(folder) / f"{file}_{count:05}_.png")
 
     return show
+
+
+def _side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Of one size, from left to right."""
+    width, height = pictures[0].size
+    row = Image.new("RGB", (width * len(pictures), height))
+    for place, picture in enumerate(pictures):
+        row.paste(picture, (place * width, 0))
+    return row
 
 
 def _live(hidden: io.HiddenHolder, steps: int, bar: comfy.utils.ProgressBar) -> Live:

@@ -55,12 +55,15 @@ def test_what_yaml_leaves_out_has_its_default():
         (lambda: DataConfig(resolution=130), ["resolution is 130", "multiple of 8", "128"]),
         (lambda: DataConfig(bucket_step=12), ["bucket_step is 12", "multiple of 8"]),
         (lambda: DataConfig(shuffle=1), ["shuffle is 1", "true or false"]),
-        (lambda: PriorConfig(1.0, " "), ["prior_loss_weight is 1", "trigger is empty"]),
+        (lambda: PriorConfig(1.0, " "), ["weight of prior preservation is 1", "trigger is empty"]),
         (lambda: PriorConfig(trigger=None), ["trigger is None", "text"]),
         (lambda: PriorConfig(class_noun=5), ["class_noun is 5", "text"]),
         (lambda: ValidationConfig(patience=3), ["patience", "validation is off"]),
         (lambda: TrainConfig(adapter={"rank": 2}), ["adapter is {'rank': 2}", "AdapterConfig"]),
-        (lambda: TrainConfig(steps=5, optimizer=OptimizerConfig(warmup_steps=5)), ["warmup_steps is 5", "steps is 5"]),
+        (
+            lambda: TrainConfig(steps=5, optimizer=OptimizerConfig(warmup_steps=5)).check_warmup(),
+            ["warmup_steps is 5", "steps is 5"],
+        ),
     ],
 )
 def test_a_bad_setting_is_named_with_what_to_do(make, words):

@@ -30,9 +30,9 @@ def run_of(page, events: list[dict]) -> dict | None:
     )
 
 
-def event(step: int, losses: list, steps: int = 100_000, node: str = "4", workflow: str | None = "w") -> dict:
-    pace = {"learning_rate": 1e-4, "seconds_per_step": 0.5, "validation": [], "finishing": False, "warning": ""}
-    return {"node": node, "workflow": workflow, "step": step, "steps": steps, "losses": losses, **pace}
+def event(step: int, losses: list, workflow: str | None = "w", ended: bool = False) -> dict:
+    pace = {"learning_rate": 1e-4, "seconds_per_step": 0.5, "validation": [], "ended": ended, "warning": ""}
+    return {"node": "4", "workflow": workflow, "step": step, "steps": 100_000, "losses": losses, **pace}
 
 
 def test_smoothing_is_that_of_the_loss_chart(page):
@@ -82,6 +82,18 @@ def test_a_new_run_takes_the_place_of_the_last(page):
 def test_a_run_that_is_joined_midway_is_shown_from_there(page):
     run = run_of(page, [event(500, [[499, 1.0], [500, 2.0]])])
     assert run["state"] == "running" and run["points"] == [[499, 1.0], [500, 2.0]]
+
+
+def test_a_run_may_end_before_its_last_step(page):
+    """By Finish now, or when validation has lost patience; what was told keeps its numbers."""
+    told = [event(1, [[1, 5.0]]), event(2, [[2, 4.0]])]
+    assert run_of(page, told)["state"] == "running"
+    for last in (event(2, [], ended=True), event(3, [[3, 3.0]], ended=True)):
+        run = run_of(page, [*told, last])
+        assert run["state"] == "finished"
+        assert run["points"][:2] == [[1, 5.0], [2, 4.0]]
+        assert run["step"] == last["step"]
+        assert run["secondsPerStep"] == pytest.approx(0.5)
 
 
 def test_runs_that_a_script_queued_are_not_the_editors(page):

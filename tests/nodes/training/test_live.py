@@ -18,8 +18,10 @@ class Recorder:
 
 def test_every_step_moves_the_bar_and_no_loss_is_lost():
     recorder = Recorder()
-    for step in range(1, 1001):
-        recorder.live(progress(step))
+    made = [progress(step) for step in range(1, 1001)]
+    for each in made:
+        recorder.live(each)
+    recorder.live.end(made)
     assert recorder.bar == list(range(1, 1001))
     losses = [loss for _, data in recorder.events for loss in data["losses"]]
     assert [step for step, _ in losses] == list(range(1, 1001))
@@ -49,11 +51,26 @@ def test_every_event_names_the_workflow_that_it_belongs_to():
     assert recorder.events[0][1]["workflow"] == "a workflow"
 
 
-def test_the_last_step_is_sent_at_once():
+@pytest.mark.parametrize("steps", [3, 1000])
+def test_the_end_tells_every_step_that_was_not_told(steps):
+    """Of a run that made all its steps, and of one that ended before."""
     recorder = Recorder()
-    for step in (1, 2):
-        recorder.live(progress(step, steps=2))
-    assert recorder.events[-1][1]["step"] == 2
+    made = [progress(step, steps) for step in (1, 2, 3)]
+    for each in made:
+        recorder.live(each)
+    recorder.live.end(made)
+    assert [data["ended"] for _, data in recorder.events] == [False, True]
+    assert [step for _, data in recorder.events for step, _ in data["losses"]] == [1, 2, 3]
+    assert recorder.events[-1][1]["step"] == 3
+
+
+def test_a_run_that_was_there_already_is_told_once_and_has_ended():
+    recorder = Recorder()
+    made = [progress(step, 3) for step in (1, 2, 3)]
+    recorder.live.resumed(made)
+    recorder.live.end(made)
+    assert [step for _, data in recorder.events for step, _ in data["losses"]] == [1, 2, 3]
+    assert recorder.events[-1][1]["ended"]
 
 
 def test_an_interrupt_passes_through_after_the_step_was_shown():
@@ -89,12 +106,11 @@ def test_a_diverging_run_says_so_and_what_to_do():
 
 
 def test_a_run_that_is_to_finish_ends_after_the_step_was_told():
-    events = []
+    told = []
     running = live.Live(
-        "7", lambda: None, lambda step: None, lambda name, data: events.append(data), finish=lambda: len(events) >= 1
+        "7", lambda: None, told.append, lambda name, data: None, finish=lambda: len(told) >= 2
     )
     running(progress(1))
     with pytest.raises(FinishEarly):
         running(progress(2))
-    assert [data["finishing"] for data in events] == [False, True]
-    assert events[-1]["step"] == 2
+    assert told == [1, 2]
