@@ -73,9 +73,10 @@ def with_settings(prompt: dict, class_type: str, **settings) -> dict:
     return prompt | {class_type: added}
 
 
-def forget_runs(server) -> None:
-    """Else a run that was finished before is not trained again."""
-    shutil.rmtree(server.base / "user" / "default" / "isengard" / "runs", ignore_errors=True)
+def forget_runs(server, encoded: bool = False) -> None:
+    """Else a run that was finished before is not trained again; encoded: nor its pictures and captions encoded."""
+    for folder in ("runs", "cache") if encoded else ("runs",):
+        shutil.rmtree(server.base / "user" / "default" / "isengard" / folder, ignore_errors=True)
 
 
 def run(server, prompt: dict, on_event=lambda event: None) -> Finished:

@@ -288,8 +288,12 @@ def test_finish_now_goes_on_with_what_was_learned(comfyui):
     assert any(weights[name].any() for name in weights if "lora_B" in name)
     assert finish(comfyui, node) == 404, "nothing runs any more"
     made = len(steps)
+    kept = train(comfyui, again(prompt), "kept")
+    assert kept.made == 0
+    assert same(kept.lora, load_file(lora_folder(comfyui) / "finished early.safetensors"))
     steps.clear()
-    graph.run(comfyui, graph.without(prompt, "sheet", "chart"), on_event)
+    on = graph.with_settings(again(prompt), "IsengardRunSettings", after_finish_now="go_on")
+    graph.run(comfyui, graph.without(on, "sheet", "chart"), on_event)
     assert steps[0] >= made, "it goes on where it was ended"
 
 

@@ -147,7 +147,7 @@ class LossSettings(io.ComfyNode):
             _input(kind, "mode_scale", "Of mode: above 0 the middle more often, below 0 both ends."),
             _input(kind, "beta_a", "Of beta: above beta_b more noise."),
             _input(kind, "beta_b", "Of beta: above beta_a less noise."),
-            _input(kind, "noise_offset", "Noise that a whole picture shares, for dark and bright pictures. 0: none.", 1e-4),
+            _input(kind, "noise_offset", "Noise that a whole picture shares, for very dark ones. 0: none.", 1e-4),
             _input(kind, "guidance", "That the network is told while training (Flux, HunyuanVideo). 1: none.", 0.1),
             _input(kind, "background_weight", "How much what a mask leaves out counts, from 0 to 1."),
         ])  # fmt: skip

@@ -34,6 +34,7 @@ from isengard.sota.demo_base import drawing, make, people  # noqa: E402
 from isengard.tests.benchmarks import figures, likeness_job, probe, prompts  # noqa: E402
 from isengard.tests.benchmarks.likeness_job import Trained  # noqa: E402
 from isengard.tests.comfyui.server import Server  # noqa: E402
+from isengard.tests.graph import forget_runs  # noqa: E402
 
 OUT = ROOT / "build" / "bench"
 DEVELOPMENT = (0, 4, 5, 14)  # places in held_out.yaml: settings were chosen on these; 0 is Mira, the sample character
@@ -82,6 +83,7 @@ class Bench:
         return place
 
     def train_ours(self, identity: people.Identity, steps: int, learning_rate: float) -> Trained:
+        forget_runs(self.server, encoded=True)
         graph = likeness_job.training_graph(self.folder(identity, OURS), steps, learning_rate, seed=0)
         return likeness_job.trained(self.url, graph, ["train", 1])
 

@@ -33,72 +33,75 @@ if "isengard" not in sys.modules:  # run as a script: give the pack the name tha
 from isengard.sota.demo_base import drawing, people  # noqa: E402
 from isengard.tests import graph  # noqa: E402
 from isengard.tests.benchmarks import likeness_job, prompts, training_job  # noqa: E402
-from isengard.tests.benchmarks.training_job import CASES, Case  # noqa: E402
+from isengard.tests.benchmarks.training_job import CASES, LEARNING, Case  # noqa: E402
 from isengard.tests.comfyui.installation import checkpoint, installation  # noqa: E402
 from isengard.tests.comfyui.server import Server  # noqa: E402
+from isengard.tests.graph import forget_runs  # noqa: E402
 from isengard.workflows.client import NodeFailed  # noqa: E402
 
 OUT = ROOT / "build" / "bench" / "training.json"
 STEPS = {"demo base": 24, "SD 1.5 shape": 7}  # of a timed run
-FASTEST = (  # settings of ComfyUI's own trainer that may make it faster than its defaults
-    {"gradient_checkpointing": False},
-    {"gradient_checkpointing": False, "training_dtype": "fp32", "lora_dtype": "fp32"},
-)
 LEARNING_STEPS, LEARNING_SEEDS = 300, 5
-OUR_RATE, CORE_RATE = 1e-3, 3e-3  # each at its best of several on the demo base
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # both trainers get their best on a person who is not measured
+MEASURED, SWEPT = 4, 14  # places of those people in held_out.yaml
 SETUP_PICTURES = 200
 POLL_SECONDS = 0.01
 
 
 def main() -> None:
     options = parser().parse_args()
-    found: dict[str, float] = {}
+    found: dict[str, float | str] = {}
     with Server() as server:
-        folder = data_set(server)
-        found |= speed(server, folder, options.repetitions)
+        found |= speed(server, options.repetitions)
         if options.learning:
-            found |= learning(server, folder)
+            found |= learning(server)
+        found |= likeness_job.system(server.url)
     found |= memory(options.repetitions)
     found |= in_process(options.repetitions)
     write(found)
     for name, value in found.items():
-        print(f"{name:36} {value:.3f}")
+        print(f"{name:36} {value:.3f}" if isinstance(value, float) else f"{name:36} {value}")
 
 
-def data_set(server: Server) -> str:
-    """The folder below input/ with a held-out person's pictures."""
-    likeness_job.write_dataset(server.base / "input" / "bench_training", people.held_out()[4])
-    return "bench_training"
+def data_set(server: Server, case: Case) -> str:
+    """The folder below input/ with a person's pictures, as large as they are trained: core does not resize them."""
+    folder = f"bench_training_{case.resolution}"
+    likeness_job.write_dataset(server.base / "input" / folder, people.held_out()[MEASURED], case.resolution)
+    return folder
 
 
-def speed(server: Server, folder: str, repetitions: int, tell: Callable[[str], None] = print) -> dict[str, float]:
-    """Ratios of seconds a step: to core at its defaults, and at whatever settings make it fastest."""
+def speed(server: Server, repetitions: int, tell: Callable[[str], None] = print) -> dict[str, float]:
+    """Ratios of seconds a step: to core at its defaults, and at whatever settings make it fastest.
+
+    Both have their default layers: core trains every matrix, norm and bias, ours attention and MLP layers.
+    """
     info, default, fastest = likeness_job.object_info(server.url), {}, {}
     for case in CASES:
-        steps = STEPS[case.name.partition(",")[0]]
-        rows = [seconds_a_step(server, info, case, folder, steps, repetition) for repetition in range(repetitions)]
+        rows = [seconds_a_step(server, info, case, repetition) for repetition in range(repetitions)]
         ours, core, *others = (statistics.median(column) for column in zip(*rows, strict=True))
         default[case], fastest[case] = ours / core, ours / min(core, *others)
         tell(f"{case.name:24} {ours:.3f} s a step, core {core:.3f} s, at its fastest {min(core, *others):.3f} s")
     return worst("step_vs_core_default", default) | worst("step_vs_core_fastest", fastest)
 
 
-def seconds_a_step(
-    server: Server, info: dict, case: Case, folder: str, steps: int, repetition: int
-) -> tuple[float, ...]:
-    """Ours, core's at its defaults, and core's at each other setting, one after the other: medians over the steps."""
+def seconds_a_step(server: Server, info: dict, case: Case, repetition: int) -> tuple[float, ...]:
+    """Ours, core's at its defaults, and core's at each other setting, one after the other: medians over the steps.
+    Infinite where core cannot train with a setting."""
+    folder, steps = data_set(server, case), STEPS[case.name.partition(",")[0]]
     seed = 1000 + repetition  # of its own, or ComfyUI gives the last result
-    graphs = [training_job.our_graph(case, folder, steps, seed)]
-    graphs += [training_job.core_graph(info, case, folder, steps, seed, **own) for own in ({}, *FASTEST)]
-    return tuple(_median_step(server.url, each) for each in graphs)
+    ours = median_step(server.url, training_job.our_graph(case, folder, steps, seed))
+    core = median_step(server.url, training_job.core_graph(info, case, folder, steps, seed))
+    others = []
+    for settings in training_job.core_variants(info):
+        try:
+            others.append(median_step(server.url, training_job.core_graph(info, case, folder, steps, seed, **settings)))
+        except NodeFailed:
+            others.append(float("inf"))
+    return ours, core, *others
 
 
-def _median_step(url: str, prompt: dict) -> float:
-    """Infinite where core cannot train with these settings."""
-    try:
-        return statistics.median(training_job.steps_of(url, prompt)[1:])
-    except NodeFailed:
-        return float("inf")
+def median_step(url: str, prompt: dict) -> float:
+    return statistics.median(training_job.steps_of(url, prompt)[1:])
 
 
 def worst(name: str, ratios: dict[Case, float]) -> dict[str, float]:
@@ -106,27 +109,62 @@ def worst(name: str, ratios: dict[Case, float]) -> dict[str, float]:
     return {name: max(ratios.values()), f"{name}_demo": max(ratios[case] for case in ratios if case.is_demo)}
 
 
-def learning(server: Server, folder: str, tell: Callable[[str], None] = print) -> dict[str, float]:
-    """Of several seeds, how many end with a lower held-out loss than core's after equal steps, and equal seconds."""
-    case, info = CASES[1], likeness_job.object_info(server.url)
+def learning(server: Server, tell: Callable[[str], None] = print) -> dict[str, float]:
+    """Of several seeds, how many end with a lower held-out loss than core's after equal steps, and equal seconds; core
+    with the settings of the likeness benchmark, and each trainer at its best learning rate."""
+    ours, core = (best_rate(server, trainer, tell) for trainer in (train_ours, train_core))
     files: dict[str, str] = {}
     for seed in range(LEARNING_SEEDS):
-        ours, our_clock = _trained(server, training_job.our_graph(case, folder, LEARNING_STEPS, seed, OUR_RATE))
-        core, clock = _trained(server, training_job.core_graph(info, case, folder, LEARNING_STEPS, seed, CORE_RATE))
+        files[f"ours {seed}"], our_clock = train_ours(server, MEASURED, LEARNING_STEPS, seed, ours)
+        files[f"steps {seed}"], clock = train_core(server, MEASURED, LEARNING_STEPS, seed, core)
         for_training = our_clock.seconds["train"] - clock.seconds["encoded"]
         as_long = max(1, round(LEARNING_STEPS * for_training / clock.seconds["train"]))
-        timed, _ = _trained(server, training_job.core_graph(info, case, folder, as_long, seed, CORE_RATE))
-        files |= {f"ours {seed}": ours, f"steps {seed}": core, f"seconds {seed}": timed}
-    with tempfile.TemporaryDirectory() as held_out:
-        _write_held_out(Path(held_out))
-        losses = worker("held_out", folder=held_out, files=files, resolution=case.resolution)
+        files[f"seconds {seed}"], _ = train_core(server, MEASURED, as_long, seed, core)
+    losses = held_out_losses(MEASURED, files)
     for name, loss in losses.items():
         tell(f"held-out loss of {name:12} {loss:.4f}")
     seeds = range(LEARNING_SEEDS)
-    return {
+    wins = {
         f"heldout_wins_{kind}": float(sum(losses[f"ours {seed}"] < losses[f"{kind} {seed}"] for seed in seeds))
         for kind in ("steps", "seconds")
     }
+    return wins | {"learning_rate": ours, "core_learning_rate": core}
+
+
+def best_rate(server: Server, trainer: Callable, tell: Callable[[str], None]) -> float:
+    """The learning rate with the lowest held-out loss of a person who is not measured."""
+    files = {str(rate): trainer(server, SWEPT, LEARNING_STEPS, 0, rate)[0] for rate in RATES}
+    losses = held_out_losses(SWEPT, files)
+    for rate, loss in losses.items():
+        tell(f"held-out loss at {rate:8} {loss:.4f} ({trainer.__name__})")
+    return float(min(losses, key=losses.__getitem__))
+
+
+def train_ours(server: Server, person: int, steps: int, seed: int, rate: float) -> tuple[str, likeness_job.Clock]:
+    """The file and how long its nodes took, encoding included."""
+    forget_runs(server, encoded=True)
+    return _trained(server, training_job.our_graph(LEARNING, _person(server, person, "ours"), steps, seed, rate))
+
+
+def train_core(server: Server, person: int, steps: int, seed: int, rate: float) -> tuple[str, likeness_job.Clock]:
+    """The same of core's."""
+    place = _person(server, person, f"core_{steps}_{seed}_{rate:g}")
+    info = likeness_job.object_info(server.url)  # asked now, since it names the folders
+    settings = likeness_job.CORE_SETTINGS
+    return _trained(server, training_job.core_graph(info, LEARNING, place, steps, seed, rate, **settings))
+
+
+def _person(server: Server, person: int, role: str) -> str:
+    """A data set of its own for each training, or ComfyUI would take pictures that were encoded for another."""
+    place = f"bench_learning_{person}_{role}"
+    likeness_job.write_dataset(server.base / "input" / place, people.held_out()[person])
+    return place
+
+
+def held_out_losses(person: int, files: dict[str, str]) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        _write_held_out(Path(folder), people.held_out()[person])
+        return worker("held_out", folder=folder, files=files, resolution=LEARNING.resolution)
 
 
 def memory(repetitions: int, tell: Callable[[str], None] = print) -> dict[str, float]:
@@ -145,9 +183,9 @@ def in_process(repetitions: int, tell: Callable[[str], None] = print) -> dict[st
     """The step against its floor, the extra copy of the base, and the set-up with a full cache."""
     floors, copies = {}, {}
     with tempfile.TemporaryDirectory() as temporary:
-        pictures = Path(temporary) / "pictures"
-        likeness_job.write_dataset(pictures, people.held_out()[4])
         for case in CASES:
+            pictures = Path(temporary) / case.name
+            likeness_job.write_dataset(pictures, people.held_out()[MEASURED], case.resolution)
             asked = {"checkpoint": _file(case), "folder": str(pictures), "batch_size": case.batch_size,
                      "resolution": case.resolution}  # fmt: skip
             steps = STEPS[case.name.partition(",")[0]]
@@ -179,8 +217,8 @@ def worker(what: str, **options) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def write(found: dict[str, float]) -> None:
-    machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "python": platform.python_version()}
+def write(found: dict[str, float | str]) -> None:
+    machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores"}
     OUT.parent.mkdir(parents=True, exist_ok=True)
     partial = OUT.with_suffix(".partial")
     partial.write_text(json.dumps(found | machine, indent=2) + "\n", encoding="utf-8")
@@ -206,7 +244,7 @@ def _trained(server: Server, prompt: dict) -> tuple[str, likeness_job.Clock]:
 def _peak(case: Case, ours: bool) -> int:
     """Bytes by which the server's resident memory grows, at its highest, from the loaded model to the end."""
     with Server() as server:
-        folder = data_set(server)
+        folder = data_set(server, case)
         graph.run(server, training_job.base_graph(case) | training_job.sampling_graph(case))
         process = psutil.Process(server.pid)
         before, steps = process.memory_info().rss, STEPS[case.name.partition(",")[0]]
@@ -243,9 +281,8 @@ def _file(case: Case) -> str | None:
     return None if case.is_demo else str(checkpoint(case.checkpoint.removesuffix(".safetensors"), installation()))
 
 
-def _write_held_out(folder: Path) -> None:
-    """The same person as in the data set, in the looks of the likeness benchmark's prompts."""
-    person = people.held_out()[4]
+def _write_held_out(folder: Path, person: people.Identity) -> None:
+    """In the looks of the likeness benchmark's prompts."""
     for number, (look, caption) in enumerate(zip(prompts.looks()[1], prompts.with_trigger(), strict=True)):
         _write_picture(folder / f"{number:03}.png", drawing.pixels(person, look), caption)
 

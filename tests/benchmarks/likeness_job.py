@@ -36,11 +36,11 @@ class Trained:
     encoding: float
 
 
-def write_dataset(folder: Path, identity: people.Identity) -> None:
-    """Pictures and captions to train on."""
+def write_dataset(folder: Path, identity: people.Identity, size: int = drawing.SIZE) -> None:
+    """Pictures of so many pixels a side, and captions, to train on."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, look in enumerate(prompts.looks()[0], start=1):
-        Image.fromarray(drawing.pixels(identity, look)).save(folder / f"{number:02}.png")
+        Image.fromarray(drawing.pixels(identity, look, size)).save(folder / f"{number:02}.png")
         caption = people.caption(f"{prompts.TRIGGER} {prompts.NOUN}", look)
         (folder / f"{number:02}.txt").write_text(caption, encoding="utf-8")
 
@@ -69,6 +69,9 @@ def training_graph(folder: str, steps: int, learning_rate: float, seed: int) -> 
     }  # fmt: skip
 
 
+CORE_SETTINGS = {"training_dtype": "bf16", "lora_dtype": "fp32", "gradient_checkpointing": False}
+
+
 def core_training_graph(info: dict, folder: str, steps: int, learning_rate: float, seed: int) -> dict:
     """ComfyUI's own trainer; the node "trained" has the MODEL as output 0.
 
@@ -77,10 +80,9 @@ def core_training_graph(info: dict, folder: str, steps: int, learning_rate: floa
     Without checkpointing it is faster. info: the server's /object_info; what newer versions ask for beside these
     settings stays at its default.
     """
-    settings = defaults(info["TrainLoraNode"]) | {
+    settings = defaults(info["TrainLoraNode"]) | CORE_SETTINGS | {
         "model": ["base", 0], "latents": ["encoded", 0], "positive": ["encoded", 1], "batch_size": BATCH,
-        "steps": steps, "learning_rate": learning_rate, "rank": RANK, "seed": seed, "training_dtype": "bf16",
-        "lora_dtype": "fp32", "gradient_checkpointing": False, "existing_lora": "[None]",
+        "steps": steps, "learning_rate": learning_rate, "rank": RANK, "seed": seed, "existing_lora": "[None]",
     }  # fmt: skip
     lora = info["TrainLoraNode"]["output_name"].index("lora")
     return base_graph() | {

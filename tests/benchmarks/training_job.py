@@ -34,6 +34,9 @@ CASES = tuple(
 )
 
 
+LEARNING = CASES[1]  # on which held-out losses are compared
+
+
 def base_graph(case: Case) -> dict:
     if case.is_demo:
         return {"base": node("IsengardDemoBase", "base")}
@@ -57,6 +60,27 @@ def our_graph(case: Case, folder: str, steps: int, seed: int, learning_rate: flo
     }  # fmt: skip
 
 
+def core_variants(info: dict) -> list[dict]:
+    """Settings of ComfyUI's own trainer that may make it faster than its defaults, as far as this version has them."""
+    inputs = info["TrainLoraNode"]["input"]["required"]
+    plain = {"gradient_checkpointing": False}
+    wanted = [plain] + [plain | more for more in (
+        {"lora_dtype": "fp32"}, {"training_dtype": "fp32", "lora_dtype": "fp32"},
+        {"training_dtype": "none", "lora_dtype": "fp32"}, {"bypass_mode": True},
+        {"bypass_mode": True, "training_dtype": "none", "lora_dtype": "fp32"},
+    )]  # fmt: skip
+    return [each for each in wanted if all(_is_there(inputs, name, value) for name, value in each.items())]
+
+
+def _is_there(inputs: dict, name: str, value) -> bool:
+    """Whether a node has the input, and the value among its choices where it has choices."""
+    if name not in inputs:
+        return False
+    kind, *more = inputs[name]
+    choices = kind if isinstance(kind, list) else (more[0] if more else {}).get("options")
+    return isinstance(value, bool) or value in choices
+
+
 def core_graph(
     info: dict, case: Case, folder: str, steps: int, seed: int, learning_rate: float = 1e-3, **settings
 ) -> dict:
@@ -65,7 +89,8 @@ def core_graph(
     values = likeness_job.defaults(info["TrainLoraNode"]) | {
         "model": ["base", 0], "latents": ["encoded", 0], "positive": ["encoded", 1], "batch_size": case.batch_size,
         "steps": steps, "learning_rate": learning_rate, "rank": RANK, "seed": seed, "existing_lora": "[None]",
-    } | settings  # fmt: skip
+        **settings,
+    }  # fmt: skip
     return base_graph(case) | {
         "dataset": node("LoadImageTextDataSetFromFolder", "dataset", folder=folder),
         "encoded": node(

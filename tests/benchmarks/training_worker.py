@@ -110,22 +110,32 @@ def _without_adapters(base):
 
 
 def base_copy(checkpoint: str | None, folder: str, batch_size: int, resolution: int) -> dict[str, float]:
-    """Bytes of tensors that come into being from the loaded base to its first step, without activations, as a share of
-    the base: a second copy would be 1."""
+    """Bytes of tensors that came into being from the loaded base to its first step, as a share of the base: a second
+    copy would be 1. Not counted: conditions, the adapters, and the optimizer's two averages of them."""
     import comfy.model_management
     import torch
 
-    from isengard.trainers import adapters, comfy_model
+    from isengard.trainers import adapters, comfy_model, loop
 
-    model, *_ = _loaded(checkpoint)
+    model, clip, vae = _loaded(checkpoint)
+    config = _config(1, batch_size, resolution)
     with torch.inference_mode():
+        examples = _examples(model, clip, vae, folder, config)
         comfy.model_management.load_models_gpu([model], force_full_load=True)
     size = sum(weight.nbytes for weight in model.model.diffusion_model.state_dict().values())
-    before = _tensor_bytes()
-    config = _config(1, batch_size, resolution)
-    with comfy_model.opened(model) as base, adapters.attached(base.network, config.adapter, 0) as layers:
-        own = sum(parameter.nbytes for parameter in adapters.parameters(layers).values())
-        return {"share": (_tensor_bytes() - before - own) / size}
+    before, found = _tensor_bytes(), {}
+    with comfy_model.opened(model) as base:
+        opened = _tensor_bytes()
+        loop.prepare(base, examples)
+        conditions = _tensor_bytes() - opened
+
+        def measure(progress) -> None:
+            layers = adapters.adapted(base.network)
+            own = 3 * sum(parameter.nbytes for parameter in adapters.parameters(layers).values())
+            found["share"] = (_tensor_bytes() - before - conditions - own) / size
+
+        loop.train(base, examples, config, loop.Watch(measure))
+    return found
 
 
 def _tensor_bytes() -> int:
@@ -156,7 +166,7 @@ def held_out(folder: str, files: dict[str, str], resolution: int) -> dict[str, f
         pictures = _examples(model, clip, vae, folder, _config(1, 1, resolution)).trained
     found = {}
     for name, file in files.items():
-        patched = comfy_model.with_lora(model, comfy.utils.load_torch_file(file)) if file else model
+        patched = comfy_model.with_lora(model, comfy.utils.load_torch_file(file))
         with comfy_model.opened(patched) as base:
             check = validation.prepare(base, Examples(pictures, pictures), config)
             found[name] = check.mean_loss()

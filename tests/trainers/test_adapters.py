@@ -59,13 +59,30 @@ def test_the_network_starts_as_it_was_and_only_the_adapters_learn(config):
 
 @every_kind
 def test_the_same_seed_starts_alike_on_every_precision(config):
-    """But for what begins as the weights themselves."""
+    """All have a base of the same values, which are those of the least exact of them."""
     started = []
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        with adapters.attached(frozen(dtype), config, seed=3) as layers:
-            started.append({name: each for name, each in adapters.state(layers).items() if "magnitude" not in name})
-    if config.initialisation == "kaiming":
-        assert all(torch.equal(started[0][name], other[name]) for other in started[1:] for name in other)
+    for dtype in (torch.float32, torch.bfloat16):
+        with adapters.attached(frozen(torch.bfloat16).to(dtype), config, seed=3) as layers:
+            started.append(adapters.state(layers))
+    assert started[0].keys() == started[1].keys()
+    assert all(torch.equal(started[0][name], started[1][name]) for name in started[0])
+
+
+@pytest.mark.parametrize("config", [KINDS["lora"], KINDS["dora"], KINDS["loha"], KINDS["lokr"]])
+@torch.no_grad()
+def test_what_dropout_leaves_is_as_strong_as_what_is_used(config):
+    """The mean of many answers with dropout is the answer without."""
+    config = AdapterConfig(**{**vars(config), "dropout": 0.5})
+    network, x = nn.ModuleDict({"attn": nn.Linear(32, 32)}).requires_grad_(False), torch.randn(64, 32)
+    with adapters.attached(network, config, seed=0) as layers:
+        disturb(layers)
+        alone = layers["attn"].base_layer(x)
+        torch.manual_seed(0)
+        mean = torch.stack([network["attn"](x) - alone for _ in range(400)]).mean(0)
+        with adapters.without_dropout(layers):
+            change = network["attn"](x) - alone
+    strength = (mean * change).sum() / change.square().sum()
+    assert float(strength) == pytest.approx(1, abs=0.1)
 
 
 @every_kind
@@ -246,12 +263,13 @@ def trained_products(config) -> tuple[dict, torch.Tensor]:
     }, answer
 
 
+@pytest.mark.parametrize("kind", ["lora", "dora"])
 @pytest.mark.parametrize("rank, alpha", [(3, 1.5), (3, 6.0), (8, 0.0)])
-def test_a_training_starts_where_a_lora_left_off(rank, alpha):
+def test_a_training_starts_where_a_lora_left_off(rank, alpha, kind):
     """Also with another scale, and with a larger rank, whose rest begins as always."""
     before, answer = trained_products(AdapterConfig(rank=3, alpha=1.5))
     network = frozen()
-    with adapters.attached(network, AdapterConfig(rank=rank, alpha=alpha), seed=0) as layers:
+    with adapters.attached(network, AdapterConfig(kind, rank=rank, alpha=alpha), seed=0) as layers:
         adapters.start_from(layers, before)
         torch.testing.assert_close(network(*inputs()), answer, rtol=1e-5, atol=1e-5)
         if rank > 3:

@@ -55,6 +55,15 @@ def test_an_interrupt_loses_nothing_that_was_encoded(tmp_path):
     assert rest.asked == [2]
 
 
+def test_a_folder_that_cannot_be_written_is_told_once_and_does_without(tmp_path):
+    told = []
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    values = Cache(tmp_path / "cache", told.append).values(["aa", "bb"], Encoder())
+    assert [float(value) for value in values] == [0.5, 1.5]
+    assert len(told) == 1
+    assert "cannot be kept" in told[0]
+
+
 def test_a_file_that_is_cut_off_is_made_anew(tmp_path):
     Cache(tmp_path).values(["aa"], Encoder())
     (file,) = tmp_path.rglob("*.safetensors")

@@ -57,15 +57,15 @@ def test_parts_of_a_fused_layer_become_one(comfy_lora, load, shared):
 @pytest.mark.parametrize("kind", ["sd3", "sd15"])
 @pytest.mark.parametrize("targets", ["attention_mlp", "all_layers"])
 def test_our_own_files_are_read_back(comfy_lora, comfy_model, load, kind, targets):
-    from isengard.trainers import adapters, recipe
-    from isengard.trainers.config import AdapterConfig, TrainConfig
+    from isengard.trainers import adapters, lora_file
+    from isengard.trainers.config import AdapterConfig
 
     patcher, config = load(kind), AdapterConfig(rank=3, alpha=1.5, targets=targets)
     with adapters.attached(patcher.model.diffusion_model, config, seed=0) as layers:
         for parameter in adapters.parameters(layers).values():
             torch.nn.init.normal_(parameter)
         weights = adapters.file_weights(layers, config)
-    found = comfy_lora.low_rank(patcher, recipe.file_state(patcher, weights, TrainConfig(adapter=config)))
+    found = comfy_lora.low_rank(patcher, lora_file.state_dict(weights, comfy_lora.file_names(patcher, "lora")))
     assert found.keys() == weights.keys()
     for path, (down, up) in found.items():
         ends = weights[path]
@@ -74,8 +74,33 @@ def test_our_own_files_are_read_back(comfy_lora, comfy_model, load, kind, target
 
 
 def test_a_lora_of_another_model_is_refused(comfy_lora, load):
-    with pytest.raises(TrainingError, match="none of the 3 weights .* the same kind of base"):
+    with pytest.raises(TrainingError, match="3 of the 3 weights .* belong to no layer .* the same kind of base"):
         comfy_lora.low_rank(load("sd3"), NAMES["sd-scripts"])
+
+
+def test_a_lora_that_fits_in_part_is_refused(comfy_lora, load):
+    """SD 1.5 and SDXL share names: what is left over, or of another size, tells them apart."""
+    more = {"lora_unet_down_blocks_9_attn2_to_k.lora_up.weight": UP}
+    with pytest.raises(TrainingError, match="1 of the 4 weights .*down_blocks_9"):
+        comfy_lora.low_rank(load("sd15"), NAMES["sd-scripts"] | more)
+    wide = NAMES["peft"] | {f"diffusion_model.{PATH}.lora_A.weight": torch.randn(2, 640)}
+    with pytest.raises(TrainingError, match=r"has \(320, 640\) at .*attn1.to_q, and this model has \(320, 320\)"):
+        comfy_lora.low_rank(load("sd15"), wide)
+    slices = {f"transformer.transformer_blocks.1.attn.to_q.lora_{side}.weight": torch.randn(shape)
+              for side, shape in (("A", (2, 256)), ("B", (128, 2)))}  # fmt: skip
+    with pytest.raises(TrainingError, match="128 outputs at a part of .*qkv, and this model has 256"):
+        comfy_lora.low_rank(load("sd3"), slices)
+
+
+def test_slices_that_are_another_models_are_not_written(comfy_lora):
+    """ComfyUI knows the query of Z-Image in every model of its family, whose weights may be cut otherwise."""
+    from isengard.trainers.lora_file import Part
+
+    own, diffusers = Part("diffusion_model.attention.out"), Part("diffusion_model.attention.to_out.0")
+    assert comfy_lora._whole_or_slices([own, diffusers], 4) == [diffusers]
+    thirds = [Part(name, slice(start, start + 2)) for start, name in ((0, "q"), (2, "k"), (4, "v"))]
+    assert comfy_lora._whole_or_slices([own, *thirds], 6) == thirds
+    assert comfy_lora._whole_or_slices([own, *thirds], 5) == [own]
 
 
 def test_other_adapters_are_refused_by_name(comfy_lora, load):

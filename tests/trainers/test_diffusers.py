@@ -104,7 +104,7 @@ class Asked(NamedTuple):
 def test_a_lora_draws_the_same_in_diffusers(
     comfy_model, load, tmp_path, caplog, kind, targets, network_of, pipeline_of, answers_of, part
 ):
-    from isengard.trainers import recipe
+    from isengard.trainers import comfy_lora
 
     patcher, pictures = load(kind), examples(kind)
     config = dataclasses.replace(CONFIG, steps=4, adapter=AdapterConfig(rank=4, alpha=2.0, targets=targets))
@@ -120,7 +120,8 @@ def test_a_lora_draws_the_same_in_diffusers(
         asked = Asked(base.sampling.calculate_input(noisy.sigma, noisy.x), base.sampling.timestep(noisy.sigma).float())
         trained = loop.train(base, pictures, config, loop.Watch(measure))
     file = tmp_path / "mira.safetensors"
-    lora_file.save(recipe.file_state(patcher, trained.weights, config), file, "fp32", {})
+    names = comfy_lora.file_names(patcher, config.adapter.kind)
+    lora_file.save(lora_file.state_dict(trained.weights, names), file, "fp32", {})
 
     pipeline = pipeline_of(network_of(patcher))
     network = getattr(pipeline, part)

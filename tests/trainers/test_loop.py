@@ -204,6 +204,31 @@ def test_a_state_is_kept_at_intervals_and_before_an_error_leaves():
     assert kept == [4, 8, 10]
 
 
+def full_disk(state):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_ends_no_run_and_hides_no_error():
+    """Neither at an interval, nor when a person ends the run, nor where an error does."""
+    told = []
+    config = changed(steps=6, checkpoint_every=2)
+    whole = train(config, keep=full_disk, warn=told.append)
+    assert same(whole.weights, train(config).weights)
+    assert [text.split(" cannot")[0] for text in told] == [f"the state after step {step}" for step in (2, 4, 6)]
+
+    def finish(progress):
+        if progress.step == 3:
+            raise loop.FinishEarly
+
+    assert len(train(config, report=finish, keep=full_disk, warn=told.append).metrics) == 3
+
+    def stop(progress):
+        raise InterruptedError("asked")
+
+    with pytest.raises(InterruptedError, match="asked"):
+        train(config, report=stop, keep=full_disk, warn=told.append)
+
+
 def test_a_step_that_fails_leaves_the_state_of_the_one_before():
     """What is kept is good: the same as a run of one step less gives."""
     kept, examples = [], Examples(pictures())

@@ -48,10 +48,27 @@ def test_a_layer_without_a_name_is_refused():
         lora_file.kohya_state_dict(layers(), {})
 
 
+def test_metadata_has_the_rank_and_alpha_of_the_file_and_the_trigger_it_is_given():
+    """Not those of the config: PiSSA's file has twice the rank, diffusers' the scale in its weights."""
+    down, up = torch.ones(6, 3), torch.ones(4, 6)
+    sd_scripts = {"a.lora_down.weight": down, "a.lora_up.weight": up, "a.alpha": torch.tensor(3.0)}
+    other = {"b.lora_down.weight": torch.ones(2, 3), "b.lora_up.weight": up[:, :2], "b.alpha": torch.tensor(3.0)}
+
+    def said(file):
+        found = lora_file.metadata(file, RUN, None, " zorvik ")
+        assert found["modelspec.trigger_phrase"] == "zorvik"
+        return found["ss_network_dim"], found["ss_network_alpha"]
+
+    assert said(sd_scripts) == ("6", "3.0")
+    assert said(sd_scripts | other) == ("Dynamic", "3.0")
+    assert said({"a.lora_A.weight": down, "a.lora_B.weight": up}) == ("6", "6.0")
+    assert said({"a.hada_w1_a": down}) == ("2", "1.0"), "the config's"
+
+
 @pytest.mark.parametrize("precision", lora_file.PRECISIONS)
 def test_the_file_holds_the_weights_in_the_precision(tmp_path, precision):
     path = tmp_path / "deep" / "mira.safetensors"
-    lora_file.save(state(), path, precision, lora_file.metadata(RUN, SDXL))
+    lora_file.save(state(), path, precision, lora_file.metadata(state(), RUN, SDXL))
     loaded = load_file(path)
     assert {tensor.dtype for tensor in loaded.values()} == {lora_file.PRECISIONS[precision]}
     assert all(torch.equal(loaded[name].float(), tensor) for name, tensor in state().items())
@@ -61,7 +78,7 @@ def test_the_file_holds_the_weights_in_the_precision(tmp_path, precision):
 
 def test_metadata_is_strings_and_says_how_it_was_trained(tmp_path):
     path = tmp_path / "mira.safetensors"
-    lora_file.save(state(), path, "fp16", lora_file.metadata(RUN, SDXL))
+    lora_file.save(state(), path, "fp16", lora_file.metadata(state(), RUN, SDXL))
     with open(path, "rb") as file:
         header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))["__metadata__"]
     assert all(isinstance(value, str) for value in header.values())
@@ -94,7 +111,7 @@ def test_the_hash_is_of_the_weights_alone_as_sd_scripts_has_it(tmp_path):
 
 
 def test_a_base_that_is_not_known_is_not_named():
-    said = lora_file.metadata(RUN, None)
+    said = lora_file.metadata(state(), RUN, None)
     assert "ss_base_model_version" not in said
     assert "modelspec.architecture" not in said
 

@@ -110,7 +110,7 @@ def test_buckets_keep_each_pictures_shape(recipe, loaded):
 def test_a_mask_is_cut_like_its_picture(recipe, loaded):
     mask = torch.zeros(64, 128)
     mask[:, 64:] = 1.0
-    given = [recipe.Picture.of_pixels("a", torch.rand(64, 128, 3), ("x",), mask=mask)]
+    given = [recipe.Picture.of_pixels("a", torch.rand(64, 128, 3), ("x",), mask=lambda: mask)]
     (example,) = encoded(recipe, loaded, given).trained
     assert example.mask.shape == (1, 8, 8)
     assert example.mask[0, :, :3].max() < 0.1
@@ -157,9 +157,28 @@ def test_another_text_encoder_is_not_mistaken_for_this_one(recipe, loaded, load_
     weight = clip.cond_stage_model.clip_l.transformer.text_model.encoder.layers[0].mlp.fc1.weight
     lora = {f"{name}.lora_up.weight": torch.ones(weight.shape[0], 1), f"{name}.lora_down.weight": torch.ones(1, 768)}
     patched = [comfy.sd.load_lora_for_models(None, clip, lora, 0.0, strength)[1] for strength in (0.5, 0.7)]
-    found = [clip_fingerprint(each) for each in (clip, clip.clone(), skipped, *patched, load_all("sd3")[1])]
+    all_of_them = (clip, clip.clone(), skipped, *patched, load_all("sd3")[1])
+    found = [clip_fingerprint(each) for each in all_of_them]
     assert found[0] == found[1]
     assert len(set(found)) == 5
+    for each in (patched[0], clip, patched[1]):  # ComfyUI merges a LoRA into the weights that all clones share
+        with torch.inference_mode():
+            each.encode_from_tokens_scheduled(each.tokenize("x"))
+        assert [clip_fingerprint(each) for each in all_of_them] == found
+
+
+def test_a_caption_with_an_embedding_is_encoded_every_time(recipe, loaded, tmp_path):
+    """The embedding is a file, which may be another one by then."""
+    given = [recipe.Picture.of_pixels("a", torch.rand(64, 64, 3), ("embedding:face", "mira"))]
+    encoded(recipe, loaded, given, cache=Cache(tmp_path))
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2, "the latent and one caption"
+
+
+def test_a_text_encoder_with_hooks_is_refused(recipe, loaded):
+    hooked = loaded[1].clone()
+    hooked.apply_hooks_to_conds = object()
+    with pytest.raises(TrainingError, match="has hooks.*Connect the CLIP"):
+        encoded(recipe, (loaded[0], hooked, loaded[2]), pictures(recipe))
 
 
 # -- what is held out, and what tells runs apart
@@ -198,7 +217,7 @@ def test_a_run_is_told_apart_by_all_that_it_follows_from(recipe):
         values = {"name": "a", "latent": torch.zeros(4, 2, 2), "conditions": ([[torch.zeros(1, 3), {}]],)} | example
         return recipe.run_key(base, config, Examples((Example(**values),)))
 
-    lighter = dataclasses.replace(SMALL, gradient_checkpointing="blocks", checkpoint_every=5)
+    lighter = dataclasses.replace(SMALL, gradient_checkpointing="blocks", checkpoint_every=5, after_finish_now="go_on")
     assert key() == key() == key(name="another name") == key(config=lighter)
     others = [
         key(base="c"),
@@ -206,8 +225,9 @@ def test_a_run_is_told_apart_by_all_that_it_follows_from(recipe):
         key(latent=torch.ones(4, 2, 2)),
         key(conditions=([[torch.ones(1, 3), {}]],)),
         key(conditions=([[torch.zeros(1, 3), {"pooled_output": torch.zeros(1)}]],)),
-        key(mask=torch.ones(1, 2, 2)),
+        key(mask=torch.ones(1, 64, 64)),
+        key(mask=torch.ones(1, 64, 64).index_fill(2, torch.tensor([62]), 0.5)),
         key(repeats=2),
         key(weight=0.5),
     ]
-    assert len({key(), *others}) == 9
+    assert len({key(), *others}) == 10

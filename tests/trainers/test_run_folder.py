@@ -55,6 +55,23 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_there(tmp_path):
     assert sorted(file.name for file in place.iterdir()) == ["config.yaml", METRICS, RESULT]
 
 
+def test_what_was_learned_before_an_early_end_is_there_and_so_is_the_way_on(tmp_path):
+    def finish(progress):
+        if progress.step == 7:
+            raise loop.FinishEarly
+
+    early = train(folder(tmp_path), finish)
+    kept = folder(tmp_path).finished()
+    assert not kept.finished
+    assert same(kept, early)
+    steps = []
+    rest = train(folder(tmp_path), lambda progress: steps.append(progress.step))
+    assert steps == [8, 9, 10, 11, 12]
+    assert same(rest, train(folder(None)))
+    assert folder(tmp_path).finished().finished
+    assert folder(tmp_path).saved() is None
+
+
 def test_the_folder_is_for_people(tmp_path):
     train(folder(tmp_path))
     (place,) = tmp_path.iterdir()

@@ -52,3 +52,7 @@ def test_quantised_layers_are_refused_rather_than_left_out():
     network = nn.ModuleDict({"attn": nn.ModuleDict({"q": nn.Linear(2, 2), "k": Quantised()}), "out": Quantised()})
     with pytest.raises(TrainingError, match=r"1 of 2 layers to train are quantised \(attn\.k, …\).*fp16"):
         targets(network, targets="attention")
+    fp8 = TinyNetwork()
+    fp8.blocks[1]["attn"]["proj"].to(torch.float8_e4m3fn)
+    with pytest.raises(TrainingError, match=r"1 of 4 layers to train are quantised \(blocks.1.attn.proj, …\)"):
+        targets(fp8, targets="attention")

@@ -103,6 +103,38 @@ def test_a_template_is_the_same_job_as_the_workflow_for_scripts(editor, name):
     assert prompt.keys() == scripted.keys()
 
 
+TYPED = [
+    ("IsengardTrainConfig", "resolution", 512),
+    ("IsengardPictureSettings", "resolution", 512),
+    ("IsengardPictureSettings", "bucket_step", 32),
+    ("IsengardPictureSettings", "caption_dropout", 0.05),
+    ("IsengardLossSettings", "noise_offset", 0.0357),
+    ("IsengardLossSettings", "huber_delta", 0.001),
+    ("IsengardLossSettings", "guidance", 3.5),
+    ("IsengardOptimizerSettings", "weight_decay", 0.0001),
+    ("IsengardOptimizerSettings", "ema_decay", 0.9999),
+    ("IsengardTrainLora", "learning_rate", 6e-5),
+]
+
+
+@pytest.mark.parametrize(("node", "widget", "value"), TYPED)
+def test_what_is_typed_is_what_is_set(editor, node, widget, value):
+    """The editor rounds to the step of an input, counted from its smallest value."""
+    kept = editor.ask(
+        """([type, name, value]) => {
+            const node = LiteGraph.createNode(type);
+            app.graph.add(node);
+            const widget = node.widgets.find((widget) => widget.name === name);
+            widget.value = value;
+            widget.callback?.(value);
+            app.graph.remove(node);
+            return widget.value;
+        }""",
+        [node, widget, value],
+    )
+    assert kept == pytest.approx(value, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_nothing_in_a_template_overlaps(editor, name):
     editor.open(template(name), name)

@@ -87,6 +87,15 @@ def test_another_rank_keeps_the_strength():
     assert changed.scaled_by / changed.rank == preset.adapter.scaled_by / preset.adapter.rank
 
 
+def test_a_warm_up_is_judged_by_the_steps_of_the_run():
+    """Not by those of a preset, which the Train node changes."""
+    inputs = untouched(OptimizerConfig) | {"warmup_steps": 1000}
+    config = groups.with_group(registry.families()["sdxl"].presets["draft"], "optimizer", OptimizerConfig, inputs)
+    assert groups.with_train_inputs(config, 5000, 0.0, 0, 0).optimizer.warmup_steps == 1000
+    with pytest.raises(setting.ConfigError, match="warmup_steps is 1000 and steps is 600"):
+        groups.with_train_inputs(config, 0, 0.0, 0, 0)
+
+
 def test_a_preset_takes_a_batch_and_a_resolution_of_ones_own():
     preset = registry.families()["sd15"].presets["draft"]
     assert groups.with_preset(preset, 0, 0) == preset

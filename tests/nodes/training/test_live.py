@@ -97,19 +97,27 @@ def test_a_run_says_that_it_begins_and_for_which_workflow():
 
 def test_a_diverging_run_says_so_and_what_to_do():
     recorder = Recorder()
-    for step in range(1, 201):
-        recorder.live(Progress(step, 200, loss=0.1 if step <= 100 else 0.9, learning_rate=1e-4, seconds=0.5))
+    made = [Progress(step, 200, 0.1 if step <= 100 else 0.9, learning_rate=1e-4, seconds=0.5) for step in range(1, 201)]
+    for each in made:
+        recorder.live(each)
+    recorder.live.end(made)
     assert recorder.events[0][1]["warning"] == ""
     assert (
         recorder.events[-1][1]["warning"] == "diverging: the loss is at 9.0 times its lowest. Lower the learning rate."
     )
 
 
+def test_trouble_that_does_not_end_the_run_is_told_from_then_on():
+    recorder = Recorder()
+    recorder.live(progress(1))
+    recorder.live.warn("the disk is full")
+    recorder.live.end([progress(1)])
+    assert [data["warning"] for _, data in recorder.events] == ["", "the disk is full"]
+
+
 def test_a_run_that_is_to_finish_ends_after_the_step_was_told():
     told = []
-    running = live.Live(
-        "7", lambda: None, told.append, lambda name, data: None, finish=lambda: len(told) >= 2
-    )
+    running = live.Live("7", lambda: None, told.append, lambda name, data: None, finish=lambda: len(told) >= 2)
     running(progress(1))
     with pytest.raises(FinishEarly):
         running(progress(2))
