@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -165,6 +167,24 @@ def test_unet_names_are_diffusers_block_names(comfy_lora, load):
         names["input_blocks.1.1.transformer_blocks.0.attn1.to_q"]
         == "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
     )
+
+
+def test_weights_that_comfyui_replaces_meanwhile_are_not_held_and_left_as_they_were_found(comfy_model, load):
+    """A preview with a LoRA makes it load the model again."""
+    patcher = load("sd3")
+    model = patcher.model
+    with torch.inference_mode():
+        model.requires_grad_(True)
+    with comfy_model.opened(patcher):
+        before = [weakref.ref(parameter) for parameter in model.parameters()]
+        for module in model.modules():
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    module._parameters[name] = torch.nn.Parameter(parameter.detach().clone(), requires_grad=False)
+        del module, parameter
+        gc.collect()
+        assert not any(reference() is not None for reference in before), "a second copy of the model"
+    assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("failing", [True, False])
