@@ -53,8 +53,9 @@ def diffusers_parts(patcher) -> dict[str, list[Part]]:
         part = _part(name, target) if name.startswith(prefixes[0]) else None
         if part:
             parts.setdefault(_path(target if isinstance(target, str) else target[0]), []).append(part)
-    weights = patcher.model.diffusion_model.state_dict()
-    return {path: _whole_or_slices(found, len(weights[f"{path}.weight"])) for path, found in parts.items()}
+    rows = {name: len(weight) for name, weight in patcher.model.diffusion_model.named_parameters()}
+    there = {path: found for path, found in parts.items() if f"{path}.weight" in rows}  # its map has more than a model
+    return {path: _whole_or_slices(found, rows[f"{path}.weight"]) for path, found in there.items()}
 
 
 def _part(name: str, target) -> Part | None:

@@ -131,9 +131,9 @@ def test_the_lora_gives_in_comfyui_what_was_trained(comfy_model, load, checkpoin
     """The adapted network of the last step and the base with our LoRA loaded by ComfyUI predict the same."""
     patcher, pictures = load(checkpoint), examples(checkpoint)
     config = dataclasses.replace(CONFIG, steps=4)
-    from isengard.trainers import recipe
+    from isengard.trainers import comfy_lora, lora_file
 
-    losses = []
+    losses, names = [], comfy_lora.file_names(patcher, config.adapter.kind)
 
     def measure(base):
         with torch.no_grad():
@@ -143,7 +143,7 @@ def test_the_lora_gives_in_comfyui_what_was_trained(comfy_model, load, checkpoin
     with comfy_model.opened(patcher) as base:
         untrained = measure(base)
         trained = loop.train(base, pictures, config, loop.Watch(lambda progress: losses.append(measure(base))))
-    patched = comfy_model.with_lora(patcher, recipe.file_state(patcher, trained.weights, config))
+    patched = comfy_model.with_lora(patcher, lora_file.state_dict(trained.weights, names))
     with comfy_model.opened(patched) as base:
         loaded = measure(base)
     assert (losses[-1] - untrained).abs().min() > 1e-3, "training changed nothing, so this test shows nothing"
