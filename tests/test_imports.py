@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-COMFY = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "nodes", "node_helpers", "server"}
+COMFY = {
+    "comfy",
+    "comfyui_version",
+    "comfy_api",
+    "comfy_execution",
+    "comfy_extras",
+    "folder_paths",
+    "nodes",
+    "node_helpers",
+    "server",
+}
 ALLOWED = {  # room -> rooms of the pack that it may import
     "nodes": {"nodes", "trainers", "sota"},
     "trainers": {"trainers"},
