@@ -180,10 +180,19 @@ def check_examples(examples: Sequence[Example]) -> None:
     """Raise TrainingError where there is nothing to train on, or a latent holds NaN or infinity."""
     if not examples:
         raise TrainingError("the data set is empty: there is no picture to train on. Load a folder with pictures.")
-    broken = [example.name for example in examples if not torch.isfinite(example.latent).all()]
+    check_latents([example.name for example in examples], [example.latent for example in examples])
+
+
+def check_latents(names: Sequence[str], latents: Sequence[Tensor]) -> None:
+    """Raise TrainingError where a latent holds NaN or infinity."""
+    broken = [name for name, latent in zip(names, latents, strict=True) if not is_finite(latent)]
     if broken:
         raise TrainingError(
-            f"the VAE gave latents with NaN or infinity for {len(broken)} of {len(examples)} pictures "
+            f"the VAE gave latents with NaN or infinity for {len(broken)} of {len(names)} pictures "
             f"({', '.join(broken[:3])}{', …' if len(broken) > 3 else ''}). Use a VAE that works in the precision it is "
             "run in (many need float32 or bfloat16: start ComfyUI with --fp32-vae or --bf16-vae)."
         )
+
+
+def is_finite(latent: Tensor) -> bool:
+    return bool(torch.isfinite(latent).all())

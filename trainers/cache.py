@@ -22,14 +22,15 @@ class Cache:
     def __init__(self, folder: Path | None, warn: Callable[[str], None] = logging.warning):
         self._folder, self._warn = folder, warn
 
-    def values(self, keys: Sequence[str], encode: Encode) -> list[Any]:
+    def values(self, keys: Sequence[str], encode: Encode, is_good: Callable[[Any], bool] = lambda _: True) -> list[Any]:
         """The value of each key; `encode` is asked for those that are not there, by their places, and gives them one
-        after the other. Each is written as it comes, so that an interrupt loses none that was made."""
+        after the other. Each that is good is written as it comes, so that an interrupt loses none that was made."""
         found = {key: value for key in dict.fromkeys(keys) if (value := self._read(key)) is not None}
         missing = [place for place, key in enumerate(keys) if key not in found and keys.index(key) == place]
         for place, value in zip(missing, encode(missing), strict=True):
             found[keys[place]] = value
-            self._write(keys[place], value)
+            if is_good(value):
+                self._write(keys[place], value)
         return [found[key] for key in keys]
 
     def _file(self, key: str) -> Path:

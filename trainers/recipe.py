@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from . import buckets, captions, comfy_encoders, comfy_lora, comfy_model, fingerprints, loop, lora_file
-from .batch import Example, Examples, check_examples
+from .batch import Example, Examples, check_latents, is_finite
 from .cache import Cache
 from .comfy_model import ComfyBase
 from .config import TrainConfig
@@ -192,7 +192,6 @@ def encode(model, clip, vae, pictures: Sequence[Picture], config: TrainConfig, c
         )
         for picture, latent, own, other, group in zip(pictures, latents, texts, others, grouped, strict=True)
     ]
-    check_examples(examples)  # before minutes go into loading a large model
     return Examples(
         trained=tuple(example for example, out in zip(examples, held_out, strict=True) if not out),
         held_out=tuple(example for example, out in zip(examples, held_out, strict=True) if out),
@@ -230,7 +229,9 @@ def _latents(model, vae, pictures: Sequence[Picture], config: TrainConfig, cache
         return comfy_encoders.encode_pictures(vae, cut)
 
     with torch.inference_mode(False):
-        return [comfy_encoders.latent_for_model(model, latent) for latent in cache.values(keys, encode)]
+        made = cache.values(keys, encode, is_good=is_finite)
+        check_latents([picture.name for picture in pictures], made)  # before minutes go into captions and a large model
+        return [comfy_encoders.latent_for_model(model, latent) for latent in made]
 
 
 def _latent_key(vae_hash: str, picture: Picture, size: tuple[int, int]) -> str:

@@ -55,6 +55,13 @@ def test_an_interrupt_loses_nothing_that_was_encoded(tmp_path):
     assert rest.asked == [2]
 
 
+def test_what_is_not_good_is_encoded_again(tmp_path):
+    first, second = Encoder(), Encoder()
+    for encoder in (first, second):
+        Cache(tmp_path).values(["aa", "bb"], encoder, is_good=lambda value: float(value) > 1)
+    assert (first.asked, second.asked) == ([0, 1], [0])
+
+
 def test_a_folder_that_cannot_be_written_is_told_once_and_does_without(tmp_path):
     told = []
     (tmp_path / "cache").write_text("a file where the folder should be")
