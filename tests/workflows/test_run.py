@@ -148,7 +148,7 @@ def test_an_unknown_name_ends_it_with_the_names_that_there_are(comfyui, tmp_path
     result = run("--server", comfyui.url, "--set", "trian.steps=5", cwd=tmp_path)
     assert result.returncode == 2
     assert "'trian.steps' names no input of this workflow" in result.stderr
-    assert "checkpoint (1), dataset (2), config (3), train (4)" in result.stderr
+    assert "checkpoint (1), dataset (2), config (3), prior (9), train (4)" in result.stderr
     assert not any(queue(comfyui).values())
 
 

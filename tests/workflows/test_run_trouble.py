@@ -59,9 +59,9 @@ def test_what_came_out_before_a_failure_is_fetched(comfyui, tmp_path):
 
 @pytest.mark.comfyui
 def test_a_rejected_prompt_ends_it_with_comfyuis_message(comfyui, tmp_path):
-    result = run("--server", comfyui.url, "--set", "train.steps=0", cwd=tmp_path)
+    result = run("--server", comfyui.url, "--set", "train.steps=-1", cwd=tmp_path)
     assert result.returncode == 1
-    assert "train (node 4, IsengardTrainLora): Value 0 smaller than min of 1: steps" in result.stderr
+    assert "train (node 4, IsengardTrainLora): Value -1 smaller than min of 0: steps" in result.stderr
 
 
 @pytest.mark.comfyui
