@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from isengard.trainers import adapters, batch, draws, loop, session, state_file
+from isengard.trainers import adapters, batch, draws, loop, session, state_file, validation
 from isengard.trainers.batch import Examples
 from isengard.trainers.config import (
     AdapterConfig,
@@ -339,7 +339,7 @@ def test_an_error_while_measuring_loses_nothing():
     examples = Examples(shown[:4], held_out=shown[4:])
     whole = train(config, examples=examples)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isengard.trainers.validation.Check.mean_loss", lambda self: 1 / 0)
+        patch.setattr(validation.Check, "mean_loss", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(config, examples=examples, keep=kept.append)
     rest = train(config, examples=examples, saved=kept[0])
