@@ -210,7 +210,10 @@ ADD_ADAPTER_SETTINGS = """(alpha) => {
     app.graph.add(settings);
     settings.widgets.find((widget) => widget.name === "alpha").value = alpha;
     const train = app.graph.nodes.find((node) => node.title === "train");
-    settings.connect(0, train, train.findInputSlot("config"));
+    const slot = train.findInputSlot("config");
+    const link = app.graph.links.get(train.inputs[slot].link);
+    app.graph.getNodeById(link.origin_id).connect(link.origin_slot, settings, settings.findInputSlot("config"));
+    settings.connect(0, train, slot);
 }"""
 
 
