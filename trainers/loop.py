@@ -144,7 +144,7 @@ def prepare(base: Base, examples: Examples) -> None:
 def step(base: Base, examples: Examples, order: Order, session: Session) -> tuple[float, float | None]:
     """One step of the optimizer; the mean native loss of its batches and, where it is on, the mean prior loss."""
     config, parts = session.config, session.config.optimizer.accumulation
-    parameters = list(adapters.parameters(session.layers).values())
+    parameters = list(session.parameters.values())
     losses, priors, names = [], [], []
     for part in range(parts):
         drawn = order.batch(session.step * parts + part)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -20,11 +20,12 @@ from .run import Progress
 
 @dataclass
 class Session:
-    """A run in progress. step: how many were made. average: of the trained parameters, where the config wants one.
-    best: the parameters at the lowest validation loss so far. finished: no person ended it early."""
+    """A run in progress. parameters: the trained ones by name. step: how many were made. average: of the parameters,
+    where the config wants one. best: those at the lowest validation loss so far. finished: no person ended it early."""
 
     config: TrainConfig
     layers: Layers
+    parameters: Mapping[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
     scaler: torch.amp.GradScaler
@@ -42,7 +43,7 @@ class Session:
         if config.optimizer.ema_decay:
             average = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         return cls(
-            config, layers, optimizer,
+            config, layers, parameters, optimizer,
             schedule=optimizers.schedule(optimizer, config.optimizer, config.steps),
             # float16 has no room for small gradients: the loss is scaled up for the backward pass (1710.03740, 3.2)
             scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
@@ -69,7 +70,7 @@ class Session:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
         self.scaler.load_state_dict(saved["scaler"])
-        device = next(iter(adapters.parameters(self.layers).values())).device
+        device = next(iter(self.parameters.values())).device
         self.average = {name: tensor.to(device) for name, tensor in saved["average"].items()}
         self.best = dict(saved["best"])
         self.metrics = [Progress(**entry) for entry in saved["metrics"]]
@@ -80,7 +81,7 @@ class Session:
         if not self.average:
             return
         decay = min(self.config.optimizer.ema_decay, (1 + self.step) / (10 + self.step))
-        parameters = [parameter.detach() for parameter in adapters.parameters(self.layers).values()]
+        parameters = [parameter.detach() for parameter in self.parameters.values()]
         get_ema_multi_avg_fn(decay)(list(self.average.values()), parameters, None)
 
     def weights(self, parameters: Mapping[str, Tensor] | None = None) -> dict[str, dict[str, Tensor]]:
