@@ -1,6 +1,5 @@
 """The sampling room's door to ComfyUI."""
 
-import comfy.samplers
 import comfy.utils
 from comfy_api.latest import io, ui
 from PIL import Image, ImageOps
@@ -8,7 +7,8 @@ from PIL import Image, ImageOps
 from ...trainers import comfy_sampling
 from ..dataset import images
 from ..dataset.records import Dataset
-from ..sockets import DATASET
+from ..settings import groups
+from ..sockets import DATASET, sampler_inputs
 from . import references, sheet
 
 
@@ -41,16 +41,7 @@ class ContactSheet(io.ComfyNode):
                     tooltip="Of the first picture; the next has the next seed.",
                 ),
                 io.Int.Input("seeds", default=3, min=1, max=16, tooltip="Pictures a prompt: seed, seed + 1, …"),
-                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
-                io.Float.Input("cfg", default=5.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance."),
-                io.Combo.Input(
-                    "sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler", tooltip="As in KSampler."
-                ),
-                io.Combo.Input(
-                    "scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="normal", tooltip="As in KSampler."
-                ),
-                io.Int.Input("width", default=512, min=64, max=8192, step=8, tooltip="Of a picture, in pixels."),
-                io.Int.Input("height", default=512, min=64, max=8192, step=8, tooltip="Of a picture, in pixels."),
+                *sampler_inputs(),
                 io.String.Input("filename_prefix", default="isengard/sheet", tooltip="Below ComfyUI's output folder."),
                 DATASET.Input(
                     "reference",
@@ -65,7 +56,7 @@ class ContactSheet(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, prompts):
-        if prompts is None or _lines(prompts):  # None: comes through a link
+        if prompts is None or groups.lines(prompts):  # None: comes through a link
             return True
         return _NO_PROMPT  # now, not when the training before it has run
 
@@ -85,7 +76,7 @@ class ContactSheet(io.ComfyNode):
         reference=None,
         **settings,
     ):
-        lines = _lines(prompts)
+        lines = groups.lines(prompts)
         if not lines:
             raise ValueError(_NO_PROMPT)
         sampler = comfy_sampling.SamplerSettings(**settings)
@@ -107,10 +98,6 @@ class ContactSheet(io.ComfyNode):
 
 
 _NO_PROMPT = "there is no prompt to sample. Write one prompt a line into 'prompts'."
-
-
-def _lines(prompts: str) -> list[str]:
-    return [line.strip() for line in prompts.splitlines() if line.strip()]
 
 
 def _nearest_pictures(dataset: Dataset, prompts: list[str]) -> list[Image.Image]:

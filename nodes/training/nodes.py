@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import comfy.model_management
-import comfy.samplers
 import comfy.utils
 import folder_paths
 import torch
@@ -22,7 +21,7 @@ from ..dataset import images
 from ..dataset.records import Dataset, Sample
 from ..names import BadName, confined, unused
 from ..settings.groups import lines, with_train_inputs
-from ..sockets import DATASET, LORA_MODEL, PREVIEWS, RUN, TRAIN_CONFIG
+from ..sockets import DATASET, LORA_MODEL, PREVIEWS, RUN, TRAIN_CONFIG, sampler_inputs
 from .finish import REQUESTS
 from .live import Live
 
@@ -113,16 +112,7 @@ class TrainingPreviews(io.ComfyNode):
                 io.Int.Input(
                     "seed", default=0, min=0, max=2**63 - 1, control_after_generate=False, tooltip="Of every picture."
                 ),
-                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Sampling steps."),
-                io.Float.Input("cfg", default=5.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance."),
-                io.Combo.Input(
-                    "sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler", tooltip="As in KSampler."
-                ),
-                io.Combo.Input(
-                    "scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="normal", tooltip="As in KSampler."
-                ),
-                io.Int.Input("width", default=512, min=64, max=8192, step=8, tooltip="Of a picture, in pixels."),
-                io.Int.Input("height", default=512, min=64, max=8192, step=8, tooltip="Of a picture, in pixels."),
+                *sampler_inputs(),
             ],
             outputs=[PREVIEWS.Output(display_name="previews")],
         )
