@@ -115,7 +115,7 @@ class AdapterSettings(io.ComfyNode):
             _input(kind, "alpha", "What the adapter adds is multiplied by alpha / rank. 0: as the rank."),
             _input(kind, "scaling", "rslora: multiplied by alpha / root of the rank, for large ranks."),
             _input(kind, "initialisation", "pissa: begin with the largest parts of the weights; only for lora."),
-            _input(kind, "dropout", "Share of an adapter's inputs left out in a step, against learning by heart."),
+            _input(kind, "dropout", "Share of an adapter left out in a step, against learning by heart."),
             _input(kind, "targets", "Which layers get an adapter. Norms and biases never do."),
             _input(kind, "include", "Only layers whose path contains one of these, one expression a line."),
             _input(kind, "exclude", "No layer whose path contains one of these, one expression a line."),
@@ -191,7 +191,7 @@ class PictureSettings(io.ComfyNode):
             _input(kind, "crop", "square: all are cut to it. buckets: to the nearest of several shapes."),
             _input(kind, "bucket_step", "Sides of buckets are multiples of this.", 8),
             _input(kind, "caption_dropout", "Share of pictures shown with no words, so that guidance goes on working."),
-            _input(kind, "shuffle", "Show the parts of a caption between commas in another order every time."),
+            _input(kind, "shuffle", "Show the parts of a caption between commas in several orders."),
             _input(kind, "keep_parts", "So many parts stay in front: the trigger word."),
         ])  # fmt: skip
 
