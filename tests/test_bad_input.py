@@ -105,7 +105,8 @@ def test_a_warm_up_longer_than_the_run(comfyui):
 
 
 def test_no_prompt_for_the_sheet(comfyui):
-    prompt = graph.job(sheet__prompts=" \n ")
+    # the sheet alone: ComfyUI starts the good outputs of a prompt before a client can stop them
+    prompt = graph.without(graph.job(sheet__prompts=" \n "), "save", "chart")
     assert "no prompt to sample" in refusal(comfyui, PromptRejected, prompt)
 
 
