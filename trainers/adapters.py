@@ -17,7 +17,7 @@ from peft.tuners.lycoris_utils import LycorisLayer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from . import rotation
+from . import frozen, rotation
 from .config import AdapterConfig
 from .errors import TrainingError
 from .targets import target_layers
@@ -125,16 +125,30 @@ def _compute_in_the_bases_type(layer: LoraLayer) -> None:
 
 
 def _base_and_product(layer: LoraLinear, x: Tensor) -> Tensor:
-    """peft's forward of a linear layer, ..., in -> ..., out, with the second product added in place of its own copy."""
-    result = layer.base_layer(x)
+    """peft's forward of a linear layer, ..., in -> ..., out, as one operation where nothing is dropped in between."""
     if layer.disable_adapters:
-        return result
-    for name in layer.active_adapters:
-        down, up = (side[name].weight.to(x.dtype) for side in (layer.lora_A, layer.lora_B))
-        inner = functional.linear(layer.lora_dropout[name](x), down)
-        rows = torch.addmm(result.flatten(0, -2), inner.flatten(0, -2), up.t(), alpha=layer.scaling[name])
-        result = rows.view(result.shape)
+        return layer.base_layer(x)
+    name, *more = layer.active_adapters
+    base, dropout = layer.base_layer, layer.lora_dropout[name]
+    drops = dropout.training and not isinstance(dropout, nn.Identity)
+    if frozen.is_plain(base) and not drops:
+        result = frozen.linear(x, base.weight, base.bias, _product(layer, name))
+    else:
+        result = _with_product(base(x), layer, name, x)
+    for other in more:
+        result = _with_product(result, layer, other, x)
     return result
+
+
+def _product(layer: LoraLinear, name: str) -> frozen.Product:
+    return frozen.Product(layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
+
+
+def _with_product(result: Tensor, layer: LoraLinear, name: str, x: Tensor) -> Tensor:
+    down, up, scale = _product(layer, name)
+    inner = functional.linear(layer.lora_dropout[name](x), down.to(x.dtype))
+    rows = torch.addmm(result.flatten(0, -2), inner.flatten(0, -2), up.to(x.dtype).t(), alpha=scale)
+    return rows.view(result.shape)
 
 
 def _as_the_inputs(side: nn.Conv2d, x: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ import comfy.sd
 import torch
 from torch import Tensor, nn
 
-from . import fingerprints
+from . import comfy_precision, fingerprints
+from .comfy_precision import Precision
 from .errors import TrainingError
 
 # Class names in comfy.model_sampling; a newer ComfyUI has more than an older one, and an unknown one still trains.
@@ -28,22 +29,25 @@ _PREDICTIONS = {
     "COSMOS_RFLOW": "flow",
     "X0": "x0",
 }
+_FEW_WEIGHTS = 2**18  # of attention, for each head of a picture: 512 tokens by 512
 _NOT_TRAINABLE = ("IMG_TO_IMG", "IMG_TO_IMG_FLOW")  # they answer in one step: there is no noise to predict
 
 
 class ComfyBase:
     """A loaded ComfyUI MODEL as the training's frozen base (see `batch.Base`). Made by `opened`."""
 
-    def __init__(self, patcher):
+    def __init__(self, patcher, precision: Precision):
         model = patcher.model
         self.patcher = patcher
+        self.as_loaded = precision.suspended  # for what is to come out as it does outside a training
         self._model = model
-        self._conditions: dict[tuple, dict] = {}
+        self._conditions: dict[tuple, dict] = {}  # by identity and size of latent
+        self._seen: list[Any] = []  # what `_conditions` knows by identity must live as long
         self.network: nn.Module = model.diffusion_model
         self.sampling = model.model_sampling
         self.patch_size = _patch_size(model.diffusion_model)
         self.device: torch.device = patcher.load_device
-        self.dtype: torch.dtype = model.manual_cast_dtype or model.get_dtype()  # that it computes in
+        self.dtype: torch.dtype = precision.dtype
 
     def sigmas(self, positions: Tensor, shifted: bool = False) -> Tensor:
         """Noise levels at positions 0 to 1: whole timesteps of a discrete schedule, sigma itself for flow.
@@ -89,6 +93,7 @@ class ComfyBase:
                 self._model.extra_conds, converted, one, self.device, "positive", latent_image=torch.zeros_like(one)
             )
             conds = encoded[0]["model_conds"]
+            self._seen.append(conditioning)
             self._conditions[key] = {
                 name: cond.process_cond(batch_size=1, device=self.device, area=None) for name, cond in conds.items()
             }
@@ -102,8 +107,9 @@ def _patch_size(network: nn.Module) -> int:
 
 
 @contextmanager
-def opened(patcher) -> Iterator[ComfyBase]:
-    """Load a MODEL whole, ready for a backward pass through it; other models leave the device.
+def opened(patcher, precision: str = "loaded") -> Iterator[ComfyBase]:
+    """Load a MODEL whole, ready for a backward pass through it; other models leave the device. precision: one of
+    config.PRECISIONS.
 
     ComfyUI loads weights under inference mode, and autograd refuses to save such tensors. They are replaced one by
     one by ordinary tensors of the same values, so there is never a second copy of the model. What is switched for
@@ -116,8 +122,9 @@ def opened(patcher) -> Iterator[ComfyBase]:
             _load_whole(resident)
         with torch.inference_mode(False):
             _make_ordinary(resident.model)
-            with _frozen(resident.model), _training():
-                yield ComfyBase(resident)
+            dtype = comfy_precision.compute_dtype(resident.model, resident.load_device, precision)
+            with _frozen(resident.model), _training(), Precision(resident.model, dtype) as computing:
+                yield ComfyBase(resident, computing)
     finally:
         if resident is not patcher:
             patcher.non_dynamic_delegate_model = None  # else it stays in memory beside the user's
@@ -210,10 +217,20 @@ def _alike(conds: list[dict]) -> list[list[int]]:
     return groups
 
 
-def _attention(_function, *arguments, **options) -> Tensor:
+def _attention(_function, q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None, **options) -> Tensor:
     """PyTorch's attention, whatever ComfyUI was started with: others (sage, sub-quadratic) have no backward, or a
     slow one."""
-    return comfy.ldm.modules.attention.attention_pytorch(*arguments, **options)
+    functions = comfy.ldm.modules.attention
+    if mask is None and not options.get("enable_gqa") and _is_plain_faster(q, k):
+        return functions.attention_basic(q, k, v, heads, **options)
+    return functions.attention_pytorch(q, k, v, heads, mask, **options)
+
+
+def _is_plain_faster(q: Tensor, k: Tensor) -> bool:
+    """On a CPU PyTorch's fused attention casts bfloat16 as it goes: two to four times slower than two products, as long
+    as these have few weights to hold."""
+    few = q.shape[-2] * k.shape[-2] <= _FEW_WEIGHTS
+    return few and q.device.type == "cpu" and q.dtype == torch.bfloat16
 
 
 @contextmanager

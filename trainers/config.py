@@ -26,6 +26,7 @@ TIMESTEP_SHIFTS = ("none", "model", "fixed", "resolution")
 LR_SCHEDULES = ("constant", "cosine", "linear", "restarts")
 CROPS = ("square", "buckets")
 CHECKPOINTINGS = ("none", "blocks", "every_second_block")
+PRECISIONS = ("auto", "bf16", "fp32", "loaded")
 AFTER_FINISH_NOW = ("keep", "go_on")
 
 
@@ -202,10 +203,11 @@ class TrainConfig:
     """The settings of one LoRA training run.
 
     steps: optimizer steps. seed: decides initialisation, order, noise and timesteps; the same seed gives the same LoRA.
-    checkpoint_every: steps between saved states; 0: only when a run is stopped. gradient_checkpointing: blocks of the
-    network whose activations are computed again for the backward pass, which takes less memory and more time
-    (arXiv 1604.06174). after_finish_now: of a run that a person ended early, when it is asked for again: keep its
-    result, or go on to its last step.
+    checkpoint_every: steps between saved states; 0: only when a run is stopped. precision: that the network computes
+    in; auto: bf16 where the device is fast at it; loaded: as ComfyUI would sample with it. Adapters and the optimizer
+    are float32 whatever it is. gradient_checkpointing: blocks of the network whose activations are computed again for
+    the backward pass, which takes less memory and more time (arXiv 1604.06174). after_finish_now: of a run that a
+    person ended early, when it is asked for again: keep its result, or go on to its last step.
 
     Raises ConfigError where a value is out of its range, or values do not go together.
     """
@@ -213,6 +215,7 @@ class TrainConfig:
     steps: int = whole(1000, 1, 1_000_000)
     seed: int = whole(0, 0, 2**64 - 1)
     checkpoint_every: int = whole(250, 0, 1_000_000)
+    precision: str = choice("auto", PRECISIONS)
     gradient_checkpointing: str = choice("none", CHECKPOINTINGS)
     after_finish_now: str = choice("keep", AFTER_FINISH_NOW)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)

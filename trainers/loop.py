@@ -144,7 +144,6 @@ def prepare(base: Base, examples: Examples) -> None:
 def step(base: Base, examples: Examples, order: Order, session: Session) -> tuple[float, float | None]:
     """One step of the optimizer; the mean native loss of its batches and, where it is on, the mean prior loss."""
     config, parts = session.config, session.config.optimizer.accumulation
-    parameters = list(session.parameters.values())
     losses, priors, names = [], [], []
     for part in range(parts):
         drawn = order.batch(session.step * parts + part)
@@ -154,9 +153,10 @@ def step(base: Base, examples: Examples, order: Order, session: Session) -> tupl
             loss, prior = backward(base, session, noisy, 1 / parts)
         losses.append(loss)
         priors.append(prior)
+    session.flat.gather_gradients()
     session.scaler.unscale_(session.optimizer)
     may_overflow = session.scaler.get_scale() > 1
-    clip_gradients(parameters, config.optimizer.max_grad_norm, names, session.step, may_overflow)
+    clip_gradients([session.flat.value], config.optimizer.max_grad_norm, names, session.step, may_overflow)
     session.scaler.step(session.optimizer)  # leaves a step out whose gradients overflowed, and lowers the scale
     session.scaler.update()
     session.optimizer.zero_grad(set_to_none=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -17,6 +17,25 @@ from torch.optim.lr_scheduler import (
 )
 
 from .config import OptimizerConfig
+
+
+class Flat:
+    """Trained parameters as one tensor, `value`, for what treats all of them alike: clipping and the optimizer are one
+    operation instead of one for each of hundreds of small matrices. Each parameter becomes a view of its part."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter]):
+        self._parts: Sequence[nn.Parameter] = list(parameters)
+        self.value = nn.Parameter(torch.cat([part.detach().flatten() for part in self._parts]))
+        values = self.value.detach().split([part.numel() for part in self._parts])
+        for part, value in zip(self._parts, values, strict=True):
+            part.data = value.view(part.shape)
+
+    def gather_gradients(self) -> None:
+        """Move the parts' gradients to the whole; 0 for a part that has none."""
+        gradients = [torch.zeros_like(part) if part.grad is None else part.grad for part in self._parts]
+        self.value.grad = torch.cat([gradient.flatten() for gradient in gradients])
+        for part in self._parts:
+            part.grad = None
 
 
 def adamw(parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> torch.optim.AdamW:

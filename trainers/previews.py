@@ -53,7 +53,7 @@ class Previewer:
         The adapters come off meanwhile: ComfyUI may move the base's weights about to make room, and knows its own
         modules alone. Afterwards the base is whole again, whatever happened.
         """
-        with adapters.taken_off(base.network):
+        with adapters.taken_off(base.network), base.as_loaded():
             try:
                 pictures = self._pictures(base, lora)
             finally:

@@ -23,7 +23,7 @@ from .previews import Previewer
 from .run import Run
 from .run_folder import RunFolder
 
-FORMAT = "1"  # of encodings and of runs' results: another one makes all of them anew
+FORMAT = "2"  # of encodings and of runs' results: another one makes all of them anew
 ORDERS = 10  # of a caption's parts, when they are shuffled: each is encoded, since the text encoder leaves memory
 _SPLIT_SEED = 0  # held-out pictures are the same from run to run
 
@@ -100,9 +100,9 @@ def train_lora(
     cache = Cache(folders.cache, watch.warn)
     examples = encode(job.model, job.clip, job.vae, job.training_set.pictures, job.config, cache)
     names = comfy_lora.file_names(job.model, job.config.adapter.kind)
-    with comfy_model.opened(job.model) as base:
+    with comfy_model.opened(job.model, job.config.precision) as base:
         base_hash = comfy_model.fingerprint(base)
-        key = run_key(base_hash, job.config, examples, job.start)
+        key = run_key(base_hash, base.dtype, job.config, examples, job.start)
         place = RunFolder(folders.runs, job.training_set.name, key, job.config)
         watch = dataclasses.replace(watch, keep=place.keep, preview=_preview(base, previewer, names))
         trained = _trained_before(place, job.config)
@@ -155,13 +155,26 @@ def _run(job: Job, id: str, base_hash: str, prediction: str, trained: loop.Train
     )
 
 
-def run_key(base_hash: str, config: TrainConfig, examples: Examples, start: Mapping[str, Tensor] | None = None) -> str:
-    """Tells runs apart by everything that their result follows from: the base, the settings, what was encoded, and the
-    LoRA to begin with. So a run that ran out of memory can go on with gradient checkpointing."""
+def run_key(
+    base_hash: str,
+    dtype: torch.dtype,
+    config: TrainConfig,
+    examples: Examples,
+    start: Mapping[str, Tensor] | None = None,
+) -> str:
+    """Tells runs apart by everything that their result follows from: the base and the type it computes in, the
+    settings, what was encoded, and the LoRA to begin with. So a run that ran out of memory can go on with gradient
+    checkpointing."""
     same_numbers = dataclasses.replace(
-        config, checkpoint_every=0, gradient_checkpointing="none", after_finish_now="keep"
+        config, checkpoint_every=0, precision="auto", gradient_checkpointing="none", after_finish_now="keep"
     )
-    parts = [FORMAT, base_hash, same_numbers.to_yaml(), fingerprints.of_nested(dict(sorted((start or {}).items())))]
+    parts = [
+        FORMAT,
+        base_hash,
+        str(dtype),
+        same_numbers.to_yaml(),
+        fingerprints.of_nested(dict(sorted((start or {}).items()))),
+    ]
     for example in (*examples.trained, *examples.held_out):
         words = [example.conditions, example.class_conditions, example.orders]
         pictures = [example.latent, example.mask, example.repeats, example.weight]

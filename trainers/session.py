@@ -20,12 +20,14 @@ from .run import Progress
 
 @dataclass
 class Session:
-    """A run in progress. parameters: the trained ones by name. step: how many were made. average: of the parameters,
-    where the config wants one. best: those at the lowest validation loss so far. finished: no person ended it early."""
+    """A run in progress. parameters: the trained ones by name; flat: the same for the optimizer. step: how many were
+    made. average: of the parameters, where the config wants one. best: those at the lowest validation loss so far.
+    finished: no person ended it early."""
 
     config: TrainConfig
     layers: Layers
     parameters: Mapping[str, nn.Parameter]
+    flat: optimizers.Flat
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
     scaler: torch.amp.GradScaler
@@ -38,12 +40,13 @@ class Session:
     @classmethod
     def begin(cls, layers: Layers, config: TrainConfig, device: torch.device, dtype: torch.dtype) -> Session:
         parameters = adapters.parameters(layers)
-        optimizer = optimizers.adamw(parameters.values(), config.optimizer)
+        flat = optimizers.Flat(parameters.values())
+        optimizer = optimizers.adamw([flat.value], config.optimizer)
         average = {}
         if config.optimizer.ema_decay:
             average = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         return cls(
-            config, layers, parameters, optimizer,
+            config, layers, parameters, flat, optimizer,
             schedule=optimizers.schedule(optimizer, config.optimizer, config.steps),
             # float16 has no room for small gradients: the loss is scaled up for the backward pass (1710.03740, 3.2)
             scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),

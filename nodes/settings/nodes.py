@@ -238,11 +238,14 @@ class ValidationSettings(io.ComfyNode):
 
 
 class RunSettings(io.ComfyNode):
-    """Memory, and how often a run's state is saved."""
+    """Precision, memory, and how often a run's state is saved."""
 
     @classmethod
     def define_schema(cls):
-        return _schema("IsengardRunSettings", "Run Settings", "Memory, and how often a run's state is saved.", [
+        about = "Precision, memory, and how often a run's state is saved."
+        return _schema("IsengardRunSettings", "Run Settings", about, [
+            _input(TrainConfig, "precision", "That the base computes in. auto: bf16 where the machine is fast at it. "
+                   "loaded: as ComfyUI samples with it. The LoRA is trained in fp32 whatever it is."),
             _input(TrainConfig, "gradient_checkpointing", "Compute parts of the model twice: less memory, more time."),
             _input(TrainConfig, "checkpoint_every", "Steps between saved states. 0: only when a run is stopped."),
             _input(TrainConfig, "after_finish_now", "Of a run that Finish now ended, queued again. keep: its LoRA is "

@@ -88,7 +88,7 @@ def floor(checkpoint: str | None, folder: str, batch_size: int, resolution: int,
     with torch.inference_mode():
         examples = _examples(model, clip, vae, folder, config)
     order, ours, alone = examples.order(config), [], []
-    with comfy_model.opened(model) as base:
+    with comfy_model.opened(model, config.precision) as base:
 
         def measure_floor(progress) -> None:
             ours.append(progress.seconds)
@@ -124,7 +124,7 @@ def base_copy(checkpoint: str | None, folder: str, batch_size: int, resolution: 
         comfy.model_management.load_models_gpu([model], force_full_load=True)
     size = sum(weight.nbytes for weight in model.model.diffusion_model.state_dict().values())
     before, found = _tensor_bytes(), {}
-    with comfy_model.opened(model) as base:
+    with comfy_model.opened(model, config.precision) as base:
         opened = _tensor_bytes()
         loop.prepare(base, examples)
         conditions = _tensor_bytes() - opened

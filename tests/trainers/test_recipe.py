@@ -213,14 +213,16 @@ def test_something_is_left_to_train_on_and_to_measure_with(recipe):
 
 
 def test_a_run_is_told_apart_by_all_that_it_follows_from(recipe):
-    def key(base="b", config=SMALL, **example):
+    def key(base="b", config=SMALL, dtype=torch.float32, **example):
         values = {"name": "a", "latent": torch.zeros(4, 2, 2), "conditions": ([[torch.zeros(1, 3), {}]],)} | example
-        return recipe.run_key(base, config, Examples((Example(**values),)))
+        return recipe.run_key(base, dtype, config, Examples((Example(**values),)))
 
     lighter = dataclasses.replace(SMALL, gradient_checkpointing="blocks", checkpoint_every=5, after_finish_now="go_on")
     assert key() == key() == key(name="another name") == key(config=lighter)
+    assert key() == key(config=dataclasses.replace(SMALL, precision="fp32"))  # as long as it comes to the same
     others = [
         key(base="c"),
+        key(dtype=torch.bfloat16),
         key(config=dataclasses.replace(SMALL, seed=1)),
         key(latent=torch.ones(4, 2, 2)),
         key(conditions=([[torch.ones(1, 3), {}]],)),
@@ -230,4 +232,4 @@ def test_a_run_is_told_apart_by_all_that_it_follows_from(recipe):
         key(repeats=2),
         key(weight=0.5),
     ]
-    assert len({key(), *others}) == 10
+    assert len({key(), *others}) == 11
