@@ -3,6 +3,7 @@ one, which takes less memory and more time (arXiv 1604.06174)."""
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,7 @@ def recomputed(network: nn.Module, granularity: str) -> Iterator[None]:
     if granularity == "none":
         yield
         return
-    chosen = blocks(network)[:: _EVERY[granularity]]
+    chosen = _every(_EVERY[granularity], blocks(network))
     if not chosen:
         raise TrainingError(
             f"{type(network).__name__} has no blocks whose activations could be computed again. Set "
@@ -41,6 +42,17 @@ def recomputed(network: nn.Module, granularity: str) -> Iterator[None]:
             del block.forward  # the class's own shows again
             if before is not None:
                 block.forward = before
+
+
+def _every(number: int, found: list[nn.Module]) -> list[nn.Module]:
+    """Of each kind: a UNet's convolutions and transformers take turns, and one needs far more memory."""
+    kinds: dict[type, int] = collections.Counter()
+    chosen = []
+    for block in found:
+        if kinds[type(block)] % number == 0:
+            chosen.append(block)
+        kinds[type(block)] += 1
+    return chosen
 
 
 def blocks(network: nn.Module) -> list[nn.Module]:

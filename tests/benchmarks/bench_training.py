@@ -73,7 +73,7 @@ def data_set(server: Server, case: Case) -> str:
 def speed(server: Server, repetitions: int, tell: Callable[[str], None] = print) -> dict[str, float]:
     """Ratios of seconds a step: to core at its defaults, and at whatever settings make it fastest.
 
-    Both have their default layers: core trains every matrix, norm and bias, ours attention and MLP layers.
+    Core trains every matrix, norm and bias, ours the layers of the base's preset, and recomputes what that says.
     """
     info, default, fastest = likeness_job.object_info(server.url), {}, {}
     for case in CASES:
@@ -187,7 +187,7 @@ def in_process(repetitions: int, tell: Callable[[str], None] = print) -> dict[st
             pictures = Path(temporary) / case.name
             likeness_job.write_dataset(pictures, people.held_out()[MEASURED], case.resolution)
             asked = {"checkpoint": _file(case), "folder": str(pictures), "batch_size": case.batch_size,
-                     "resolution": case.resolution}  # fmt: skip
+                     "resolution": case.resolution, "targets": case.preset.adapter.targets}  # fmt: skip
             steps = STEPS[case.name.partition(",")[0]]
             rows = [worker("floor", steps=steps, **asked) for _ in range(repetitions)]
             floors[case] = statistics.median(row["ours"] / row["floor"] for row in rows)

@@ -6,8 +6,10 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from isengard.sota import registry
 from isengard.tests.benchmarks import likeness_job
 from isengard.tests.graph import DEFAULTS, node
+from isengard.trainers.config import TrainConfig
 from isengard.workflows.client import Client, Event
 
 RANK = 16
@@ -15,21 +17,31 @@ RANK = 16
 
 @dataclass(frozen=True)
 class Case:
-    """A base and how it is trained on. checkpoint: a file, or none for the demo base; resolution in pixels."""
+    """A base and how it is trained on. checkpoint: a file, or none for the demo base; resolution in pixels; preset:
+    ours for the base, of which the layers and what is recomputed count (core trains every matrix, norm and bias, and
+    recomputes as it is set)."""
 
     name: str
     checkpoint: str | None
     resolution: int
     batch_size: int
+    preset: TrainConfig
 
     @property
     def is_demo(self) -> bool:
         return self.checkpoint is None
 
 
+def _preset(family: str) -> TrainConfig:
+    return registry.families()[family].presets["standard"]
+
+
 CASES = tuple(
-    Case(f"{name}, batch {batch}", checkpoint, resolution, batch)
-    for name, checkpoint, resolution in (("demo base", None, 128), ("SD 1.5 shape", "sd15.safetensors", 256))
+    Case(f"{name}, batch {batch}", checkpoint, resolution, batch, _preset(family))
+    for name, checkpoint, resolution, family in (
+        ("demo base", None, 128, "demo_base"),
+        ("SD 1.5 shape", "sd15.safetensors", 256, "sd15"),
+    )
     for batch in (1, 4)
 )
 
@@ -46,12 +58,16 @@ def base_graph(case: Case) -> dict:
 def our_graph(case: Case, folder: str, steps: int, seed: int, learning_rate: float = 1e-3) -> dict:
     """The node "train" has the LoRA as output 0."""
     pictures = DEFAULTS["IsengardPictureSettings"] | {"batch_size": case.batch_size, "resolution": case.resolution}
+    adapter = DEFAULTS["IsengardAdapterSettings"] | {"targets": case.preset.adapter.targets}
+    run = DEFAULTS["IsengardRunSettings"] | {"gradient_checkpointing": case.preset.gradient_checkpointing}
     return base_graph(case) | {
         "dataset": node("IsengardLoadDataset", "dataset", folder=folder, default_caption=""),
         "pictures": node("IsengardPictureSettings", "pictures", **pictures),
+        "adapter": node("IsengardAdapterSettings", "adapter", config=["pictures", 0], **adapter),
+        "run": node("IsengardRunSettings", "run", config=["adapter", 0], **run),
         "train": node(
             "IsengardTrainLora", "train", model=["base", 0], clip=["base", 1], vae=["base", 2],
-            dataset=["dataset", 0], config=["pictures", 0], steps=steps, learning_rate=learning_rate, rank=RANK,
+            dataset=["dataset", 0], config=["run", 0], steps=steps, learning_rate=learning_rate, rank=RANK,
             seed=seed,
         ),
         "kept": node(

@@ -67,24 +67,24 @@ def _examples(model, clip, vae, folder: str, config):
     return recipe.encode(model, clip, vae, _pictures(folder), config, Cache(None))
 
 
-def _config(steps: int, batch_size: int, resolution: int, seed: int = 0):
-    from isengard.trainers.config import DataConfig, OptimizerConfig, TrainConfig
+def _config(steps: int, batch_size: int, resolution: int, targets: str = "attention_mlp"):
+    from isengard.trainers.config import AdapterConfig, DataConfig, OptimizerConfig, TrainConfig
 
     return TrainConfig(
-        steps=steps, seed=seed, checkpoint_every=0, optimizer=OptimizerConfig(learning_rate=1e-3),
-        data=DataConfig(batch_size=batch_size, resolution=resolution),
+        steps=steps, checkpoint_every=0, optimizer=OptimizerConfig(learning_rate=1e-3),
+        adapter=AdapterConfig(targets=targets), data=DataConfig(batch_size=batch_size, resolution=resolution),
     )  # fmt: skip
 
 
-def floor(checkpoint: str | None, folder: str, batch_size: int, resolution: int, steps: int) -> dict[str, float]:
+def floor(checkpoint: str | None, folder: str, steps: int, **settings) -> dict[str, float]:
     """Seconds of a training step of ours, and of the forward and input-gradient backward pass of the base alone, in
-    turns: medians."""
+    turns, in the same precision and with nothing recomputed: medians."""
     import torch
 
     from isengard.trainers import comfy_model, loop
 
     model, clip, vae = _loaded(checkpoint)
-    config = _config(steps, batch_size, resolution)
+    config = _config(steps, **settings)
     with torch.inference_mode():
         examples = _examples(model, clip, vae, folder, config)
     order, ours, alone = examples.order(config), [], []
@@ -109,7 +109,7 @@ def _without_adapters(base):
     return adapters.disabled(adapters.adapted(base.network))
 
 
-def base_copy(checkpoint: str | None, folder: str, batch_size: int, resolution: int) -> dict[str, float]:
+def base_copy(checkpoint: str | None, folder: str, **settings) -> dict[str, float]:
     """Bytes of tensors that came into being from the loaded base to its first step, as a share of the base: a second
     copy would be 1. Not counted: conditions, the adapters, and the optimizer's two averages of them."""
     import comfy.model_management
@@ -118,7 +118,7 @@ def base_copy(checkpoint: str | None, folder: str, batch_size: int, resolution: 
     from isengard.trainers import adapters, comfy_model, loop
 
     model, clip, vae = _loaded(checkpoint)
-    config = _config(1, batch_size, resolution)
+    config = _config(1, **settings)
     with torch.inference_mode():
         examples = _examples(model, clip, vae, folder, config)
         comfy.model_management.load_models_gpu([model], force_full_load=True)

@@ -86,6 +86,16 @@ def test_blocks_are_the_outermost_repeated_parts(comfy_model, load):
     assert {"ResBlock", "SpatialTransformer"} <= kinds
 
 
+def test_every_second_block_is_that_of_each_kind(comfy_model, load):
+    """In a UNet convolutions and transformers take turns."""
+    network = load("sd15").model.diffusion_model
+    with recomputed(network, "every_second_block"):
+        for kind in ("ResBlock", "SpatialTransformer"):
+            chosen = ["forward" in vars(block) for block in blocks(network) if type(block).__name__ == kind]
+            assert len(chosen) > 2
+            assert chosen == [place % 2 == 0 for place in range(len(chosen))]
+
+
 def test_a_network_without_blocks_says_so():
     with pytest.raises(TrainingError, match="Linear has no blocks.*'none'"), recomputed(nn.Linear(2, 2), "blocks"):
         pass
