@@ -38,7 +38,7 @@ class Precision:
         self._changes = ExitStack()
 
     def __enter__(self) -> Precision:
-        self._changes.enter_context(computing_in(self._model, self.dtype))
+        self._begin()
         return self
 
     def __exit__(self, *_) -> None:
@@ -51,7 +51,10 @@ class Precision:
         try:
             yield
         finally:
-            self.__enter__()
+            self._begin()
+
+    def _begin(self) -> None:
+        self._changes.enter_context(computing_in(self._model, self.dtype))
 
 
 @contextmanager
