@@ -29,8 +29,8 @@ _PREDICTIONS = {
     "COSMOS_RFLOW": "flow",
     "X0": "x0",
 }
-_FEW_WEIGHTS = 2**18  # of attention, for each head of a picture: 512 tokens by 512
 _NOT_TRAINABLE = ("IMG_TO_IMG", "IMG_TO_IMG_FLOW")  # they answer in one step: there is no noise to predict
+_FEW_WEIGHTS = 2**18  # of attention, for each head of a picture: 512 tokens by 512
 
 
 class ComfyBase:

@@ -47,3 +47,49 @@ def test_warmup_rises_evenly_and_then_the_schedule_starts_at_its_peak(schedule):
     seen = rates(steps=12, lr_schedule=schedule, warmup_steps=4)
     assert seen[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert seen[4:] == pytest.approx(rates(steps=8, lr_schedule=schedule))
+
+
+SHAPES = ((2, 3), (4,), (3, 1, 2))
+
+
+def parts() -> list[torch.nn.Parameter]:
+    generator = torch.Generator().manual_seed(5)
+    return [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
+
+
+def gradients(step: int) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(100 + step)
+    return [torch.randn(shape, generator=generator) for shape in SHAPES]
+
+
+def test_parameters_move_in_one_piece_as_they_would_alone():
+    config = OptimizerConfig(learning_rate=0.1, weight_decay=0.3)
+    alone, together = parts(), parts()
+    flat = optimizers.Flat(together)
+    of_alone, of_flat = optimizers.adamw(alone, config), optimizers.adamw([flat.value], config)
+    for step in range(3):
+        for one, other, gradient in zip(alone, together, gradients(step), strict=True):
+            one.grad, other.grad = gradient.clone(), gradient.clone()
+        flat.gather_gradients()
+        of_alone.step()
+        of_flat.step()
+    assert not torch.equal(alone[0], parts()[0])
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_what_is_written_into_a_part_is_in_the_whole():
+    together = parts()
+    flat = optimizers.Flat(together)
+    with torch.no_grad():
+        together[1].fill_(7.0)
+    assert (flat.value == 7.0).sum() == 4
+
+
+def test_a_part_without_a_gradient_counts_as_0_and_none_is_kept_twice():
+    together = parts()
+    flat = optimizers.Flat(together)
+    together[0].grad = torch.ones(2, 3)
+    flat.gather_gradients()
+    assert flat.value.grad.tolist() == [1.0] * 6 + [0.0] * 10
+    assert all(part.grad is None for part in together)
