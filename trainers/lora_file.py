@@ -122,6 +122,7 @@ def _of_sd_scripts(run: Run, trigger: str) -> dict[str, str]:
         "ss_learning_rate": str(config.optimizer.learning_rate),
         "ss_steps": str(len(run.metrics)),
         "ss_seed": str(config.seed),
+        "ss_mixed_precision": "no" if run.precision == "fp32" else run.precision,
         "ss_tag_frequency": json.dumps({run.name: run.tag_frequency}),
         "ss_datasets": json.dumps([{"subsets": [{"class_tokens": trigger}]}]),
     }

@@ -25,6 +25,7 @@ from .run_folder import RunFolder
 
 FORMAT = "2"  # of encodings and of runs' results: another one makes all of them anew
 ORDERS = 10  # of a caption's parts, when they are shuffled: each is encoded, since the text encoder leaves memory
+_PRECISION_NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 _SPLIT_SEED = 0  # held-out pictures are the same from run to run
 
 
@@ -111,7 +112,8 @@ def train_lora(
         else:
             trained = loop.train(base, examples, job.config, watch, place.saved(), before)
             _finish(place, trained, watch)
-    return lora_file.state_dict(trained.weights, names), _run(job, place.id, base_hash, prediction, trained)
+        run = _run(job, place.id, base_hash, _PRECISION_NAMES[base.dtype], prediction, trained)
+    return lora_file.state_dict(trained.weights, names), run
 
 
 def _trained_before(place: RunFolder, config: TrainConfig) -> loop.Trained | None:
@@ -138,7 +140,7 @@ def _preview(base: ComfyBase, previewer: Previewer | None, names: lora_file.File
     return preview
 
 
-def _run(job: Job, id: str, base_hash: str, prediction: str, trained: loop.Trained) -> Run:
+def _run(job: Job, id: str, base_hash: str, precision: str, prediction: str, trained: loop.Trained) -> Run:
     texts = (text for picture in job.training_set.pictures for text in picture.captions)
     return Run(
         id=id,
@@ -146,6 +148,7 @@ def _run(job: Job, id: str, base_hash: str, prediction: str, trained: loop.Train
         config=job.config,
         dataset_hash=job.training_set.hash,
         base_hash=base_hash,
+        precision=precision,
         prediction=prediction,
         model_classes=tuple(comfy_model.model_classes(job.model)),
         parameters=comfy_model.parameter_count(job.model),

@@ -28,6 +28,7 @@ class Run:
     id: unique, sorts by time.
     dataset_hash: of every picture's file and caption, in order.
     base_hash: of the base model's weights (see `comfy_model.fingerprint`).
+    precision: that the base computed in: "bf16", "fp16" or "fp32".
     prediction: the base's prediction type, "eps", "v", "flow", ...
     model_classes: by which ComfyUI knows the base, and those that this is made from; parameters: how many it has.
     tag_frequency: how many captions have each part between commas.
@@ -39,6 +40,7 @@ class Run:
     config: TrainConfig
     dataset_hash: str
     base_hash: str
+    precision: str
     prediction: str
     model_classes: tuple[str, ...]
     parameters: int

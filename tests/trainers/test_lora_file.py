@@ -17,7 +17,17 @@ CONFIG = TrainConfig(
 METRICS = tuple(Progress(step, 9, 0.1, 1e-4, 0.5) for step in range(1, 6))  # finished early
 SDXL = lora_file.BaseModel("sdxl_base_v1-0", "stable-diffusion-xl-v1-base")
 RUN = Run(
-    "20260101-000000-abcd", "mira", CONFIG, "d" * 64, "b" * 64, "v", ("SDXL", "BASE"), 10**9, {"red shirt": 3}, METRICS
+    "20260101-000000-abcd",
+    "mira",
+    CONFIG,
+    "d" * 64,
+    "b" * 64,
+    "bf16",
+    "v",
+    ("SDXL", "BASE"),
+    10**9,
+    {"red shirt": 3},
+    METRICS,
 )
 
 
@@ -83,6 +93,7 @@ def test_metadata_is_strings_and_says_how_it_was_trained(tmp_path):
         header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))["__metadata__"]
     assert all(isinstance(value, str) for value in header.values())
     assert (header["ss_network_dim"], header["ss_network_alpha"], header["ss_steps"]) == ("2", "1.0", "5")
+    assert header["ss_mixed_precision"] == "bf16"
     assert TrainConfig.from_yaml(header["isengard.config"]) == RUN.config
     assert json.loads(header["ss_tag_frequency"]) == {"mira": {"red shirt": 3}}
     assert json.loads(header["ss_datasets"])[0]["subsets"][0]["class_tokens"] == "mira"

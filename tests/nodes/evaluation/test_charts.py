@@ -10,7 +10,7 @@ from isengard.trainers.run import Progress, Run
 
 def run(losses):
     metrics = tuple(Progress(n, len(losses), loss, 1e-4, 0.1) for n, loss in enumerate(losses, 1))
-    return Run("id", "mira", TrainConfig(steps=len(losses)), "d", "b", "flow", ("SD3",), 1, {}, metrics)
+    return Run("id", "mira", TrainConfig(steps=len(losses)), "d", "b", "fp32", "flow", ("SD3",), 1, {}, metrics)
 
 
 def test_the_chart_has_the_size_and_shows_the_losses():
