@@ -107,7 +107,7 @@ def _patch_size(network: nn.Module) -> int:
 
 
 @contextmanager
-def opened(patcher, precision: str = "loaded") -> Iterator[ComfyBase]:
+def opened(patcher, precision: str) -> Iterator[ComfyBase]:
     """Load a MODEL whole, ready for a backward pass through it; other models leave the device. precision: one of
     config.PRECISIONS.
 
@@ -122,7 +122,7 @@ def opened(patcher, precision: str = "loaded") -> Iterator[ComfyBase]:
             _load_whole(resident)
         with torch.inference_mode(False):
             _make_ordinary(resident.model)
-            dtype = comfy_precision.compute_dtype(resident.model, resident.load_device, precision)
+            dtype = comfy_precision.compute_dtype(resident, precision)
             with _frozen(resident.model), _training(), Precision(resident.model, dtype) as computing:
                 yield ComfyBase(resident, computing)
     finally:
@@ -227,8 +227,8 @@ def _attention(_function, q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Ten
 
 
 def _is_plain_faster(q: Tensor, k: Tensor) -> bool:
-    """On a CPU PyTorch's fused attention casts bfloat16 as it goes: two to four times slower than two products, as long
-    as these have few weights to hold."""
+    """On a CPU PyTorch's fused attention casts bfloat16 as it goes. Forward and backward of 4 pictures with 6 heads of
+    141 tokens took 6.4 ms, as two products 1.6 (two cores of an EPYC with AVX512-BF16); of 1024 tokens as long."""
     few = q.shape[-2] * k.shape[-2] <= _FEW_WEIGHTS
     return few and q.device.type == "cpu" and q.dtype == torch.bfloat16
 

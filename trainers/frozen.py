@@ -1,7 +1,7 @@
-"""Frozen layers: they compute in the type of their inputs, and keep nothing for gradients that nobody asks for.
+"""Frozen linear layers and 2D convolutions that compute in the type of their inputs.
 
-A frozen weight of another type is cast for the forward pass and again for the backward one. PyTorch would keep the cast
-one in between, which for a whole network is a second copy of it.
+A weight of another type is cast for the forward pass and again for the backward one. PyTorch would keep the cast one in
+between, which for a whole network is a second copy of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+# Where the forwards stand that do nothing but apply weight and bias: PyTorch's, and ComfyUI's own with its casts.
+_PLAIN_FORWARDS = ("torch.nn.modules.linear", "torch.nn.modules.conv", "comfy.ops")
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Product(NamedTuple):
@@ -47,7 +49,7 @@ class _Linear(torch.autograd.Function):
             kept = (down, up, rows, inner)
         ctx.save_for_backward(weight, *kept)
         ctx.scale = scale
-        return out.view(*x.shape[:-1], -1)
+        return out.view(*x.shape[:-1], len(weight))
 
     @staticmethod
     @once_differentiable
@@ -64,7 +66,7 @@ class _Linear(torch.autograd.Function):
             if of_x is not None:
                 of_x.addmm_(of_inner, down)
         if of_x is not None:
-            of_x = of_x.view(*gradient.shape[:-1], -1)
+            of_x = of_x.view(*gradient.shape[:-1], weight.shape[1])
         return of_x, None, None, of_down, of_up, None
 
 
@@ -85,32 +87,49 @@ class _Conv2d(torch.autograd.Function):
 
 @contextmanager
 def computing_as_inputs(network: nn.Module) -> Iterator[None]:
-    """Linear layers and 2D convolutions of `network` compute in the type of their inputs."""
-    forwards = {"Linear": _linear_forward, "Conv2d": _conv2d_forward}
-    plain = [module for module in network.modules() if type(module).__name__ in forwards and is_plain(module)]
+    """The plain layers of `network` compute in the type of their inputs; others are left as they are."""
+    plain = [module for module in network.modules() if is_plain(module)]
     try:
         for module in plain:
-            module.forward = functools.partial(forwards[type(module).__name__], module)
+            forward = _linear_forward if isinstance(module, nn.Linear) else _conv2d_forward
+            module.forward = functools.partial(forward, module)
         yield
     finally:
-        for module in plain:
-            del module.forward  # the class's own shows again
+        for module in network.modules():
+            if _is_ours(vars(module).get("forward")):  # somebody may have wrapped it meanwhile, and given it back
+                del module.forward  # the class's own shows again
 
 
 def is_plain(layer: nn.Module) -> bool:
-    """Whether a layer is computed from its weight and bias alone: no pack has given it another forward, ComfyUI patches
-    no weight on the way, and it is not quantised."""
-    forward = vars(layer).get("forward")
-    is_own = forward is None or getattr(forward, "func", None) in (_linear_forward, _conv2d_forward)
+    """Whether a layer is a linear one or a 2D convolution that is computed from its weight and bias alone: no pack has
+    put another forward or a hook on it, ComfyUI patches no weight on the way, and it is not quantised."""
+    if not isinstance(layer, (nn.Linear, nn.Conv2d)):
+        return False
+    own = vars(layer).get("forward")
     patched = getattr(layer, "weight_function", ()) or getattr(layer, "bias_function", ())
-    is_zero_padded = getattr(layer, "padding_mode", "zeros") == "zeros" and not isinstance(
-        getattr(layer, "padding", 0), str
+    hooked = any(getattr(layer, hooks) for hooks in _HOOKS)
+    return (
+        (own is None or _is_ours(own))
+        and type(layer).forward.__module__ in _PLAIN_FORWARDS
+        and not patched
+        and not hooked
+        and _is_float(layer.weight)
+        and (isinstance(layer, nn.Linear) or _is_zero_padded(layer))
     )
-    return is_own and not patched and is_zero_padded and type(layer.weight) is nn.Parameter and _is_float(layer.weight)
 
 
-def _is_float(weight: Tensor) -> bool:
-    return weight.dtype in _FLOATS
+def _is_ours(forward: object) -> bool:
+    return getattr(forward, "func", None) in (_linear_forward, _conv2d_forward)
+
+
+def _is_float(weight: object) -> bool:
+    return type(weight) is nn.Parameter and weight.is_floating_point() and weight.dtype.itemsize > 1
+
+
+def _is_zero_padded(layer: nn.Conv2d) -> bool:
+    """Packs for tiles that fit together replace `_conv_forward`, and leave the padding mode as it is."""
+    own = "_conv_forward" in vars(layer) or type(layer)._conv_forward is not nn.Conv2d._conv_forward
+    return not own and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
 def _linear_forward(layer: nn.Linear, x: Tensor) -> Tensor:

@@ -153,13 +153,12 @@ def step(base: Base, examples: Examples, order: Order, session: Session) -> tupl
             loss, prior = backward(base, session, noisy, 1 / parts)
         losses.append(loss)
         priors.append(prior)
-    session.flat.gather_gradients()
     session.scaler.unscale_(session.optimizer)
     may_overflow = session.scaler.get_scale() > 1
     clip_gradients([session.flat.value], config.optimizer.max_grad_norm, names, session.step, may_overflow)
     session.scaler.step(session.optimizer)  # leaves a step out whose gradients overflowed, and lowers the scale
     session.scaler.update()
-    session.optimizer.zero_grad(set_to_none=True)
+    session.optimizer.zero_grad(set_to_none=False)  # the parameters' gradients are views of it
     return sum(losses) / parts, sum(priors) / parts if config.prior.weight else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -20,22 +20,18 @@ from .config import OptimizerConfig
 
 
 class Flat:
-    """Trained parameters as one tensor, `value`, for what treats all of them alike: clipping and the optimizer are one
-    operation instead of one for each of hundreds of small matrices. Each parameter becomes a view of its part."""
+    """Trained parameters as one tensor, `value`, which is clipped and optimized in one operation instead of one for
+    each of many small matrices. Every parameter, and its gradient, becomes a view of a part of it; a parameter that no
+    backward pass reached has the gradient 0."""
 
     def __init__(self, parameters: Iterable[nn.Parameter]):
-        self._parts: Sequence[nn.Parameter] = list(parameters)
-        self.value = nn.Parameter(torch.cat([part.detach().flatten() for part in self._parts]))
-        values = self.value.detach().split([part.numel() for part in self._parts])
-        for part, value in zip(self._parts, values, strict=True):
-            part.data = value.view(part.shape)
-
-    def gather_gradients(self) -> None:
-        """Move the parts' gradients to the whole; 0 for a part that has none."""
-        gradients = [torch.zeros_like(part) if part.grad is None else part.grad for part in self._parts]
-        self.value.grad = torch.cat([gradient.flatten() for gradient in gradients])
-        for part in self._parts:
-            part.grad = None
+        parts = list(parameters)
+        self.value = nn.Parameter(torch.cat([part.detach().flatten() for part in parts]))
+        self.value.grad = torch.zeros_like(self.value)
+        sizes = [part.numel() for part in parts]
+        views = zip(parts, self.value.detach().split(sizes), self.value.grad.split(sizes), strict=True)
+        for part, value, gradient in views:
+            part.data, part.grad = value.view(part.shape), gradient.view(part.shape)
 
 
 def adamw(parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> torch.optim.AdamW:

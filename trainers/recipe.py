@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import buckets, captions, comfy_encoders, comfy_lora, comfy_model, fingerprints, loop, lora_file
+from . import buckets, captions, comfy_encoders, comfy_lora, comfy_model, comfy_precision, fingerprints, loop, lora_file
 from .batch import Example, Examples, check_latents, is_finite
 from .cache import Cache
 from .comfy_model import ComfyBase
@@ -23,9 +23,8 @@ from .previews import Previewer
 from .run import Run
 from .run_folder import RunFolder
 
-FORMAT = "2"  # of encodings and of runs' results: another one makes all of them anew
+FORMAT = "1"  # of encodings and of runs' results: another one makes all of them anew
 ORDERS = 10  # of a caption's parts, when they are shuffled: each is encoded, since the text encoder leaves memory
-_PRECISION_NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 _SPLIT_SEED = 0  # held-out pictures are the same from run to run
 
 
@@ -112,7 +111,7 @@ def train_lora(
         else:
             trained = loop.train(base, examples, job.config, watch, place.saved(), before)
             _finish(place, trained, watch)
-        run = _run(job, place.id, base_hash, _PRECISION_NAMES[base.dtype], prediction, trained)
+        run = _run(job, place.id, base_hash, comfy_precision.name_of(base.dtype), prediction, trained)
     return lora_file.state_dict(trained.weights, names), run
 
 

@@ -22,7 +22,6 @@ _HEARTBEAT = 30.0  # seconds between pings: a connection that went away silently
 _RETRY_SECONDS = 1.0
 _RETRIES = 5
 _STOP_SECONDS = 5.0
-_STOP_AGAIN_SECONDS = 0.05
 _LAST_EVENTS_SECONDS = 1.0  # for events that are under way when the queue shows that the prompt ended
 _CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
 
@@ -133,11 +132,11 @@ class Client:
         Nothing is raised: this is called on the way out. Sent again until it worked, since ComfyUI forgets an
         interrupt that comes between taking a prompt from the queue and starting it.
         """
-        for _ in range(round(_STOP_SECONDS / _STOP_AGAIN_SECONDS)):
+        for _ in range(round(_STOP_SECONDS / 0.25)):
             try:
                 await self._post("/queue", {"delete": [prompt_id]})
                 await self._post("/interrupt", {"prompt_id": prompt_id})
-                await asyncio.sleep(_STOP_AGAIN_SECONDS)
+                await asyncio.sleep(0.25)
                 if not await self._is_queued(prompt_id):
                     return
             except aiohttp.ClientError:

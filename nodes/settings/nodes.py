@@ -244,12 +244,12 @@ class RunSettings(io.ComfyNode):
     def define_schema(cls):
         about = "Precision, memory, and how often a run's state is saved."
         return _schema("IsengardRunSettings", "Run Settings", about, [
-            _input(TrainConfig, "precision", "That the base computes in. auto: bf16 where the machine is fast at it. "
-                   "loaded: as ComfyUI samples with it. The LoRA is trained in fp32 whatever it is."),
             _input(TrainConfig, "gradient_checkpointing", "Compute parts of the model twice: less memory, more time."),
             _input(TrainConfig, "checkpoint_every", "Steps between saved states. 0: only when a run is stopped."),
             _input(TrainConfig, "after_finish_now", "Of a run that Finish now ended, queued again. keep: its LoRA is "
                    "used as it is. go_on: the steps that were left are made."),
+            _input(TrainConfig, "precision", "How the base computes. auto: bf16 where ComfyUI would take fp32 and the "
+                   "machine is fast at bf16. loaded: as ComfyUI samples with it. The LoRA itself is trained in fp32."),
         ])  # fmt: skip
 
     @classmethod

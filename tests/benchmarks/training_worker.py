@@ -167,7 +167,7 @@ def held_out(folder: str, files: dict[str, str], resolution: int) -> dict[str, f
     found = {}
     for name, file in files.items():
         patched = comfy_model.with_lora(model, comfy.utils.load_torch_file(file))
-        with comfy_model.opened(patched) as base:
+        with comfy_model.opened(patched, "loaded") as base:
             check = validation.prepare(base, Examples(pictures, pictures), config)
             found[name] = check.mean_loss()
     return found

@@ -118,7 +118,7 @@ def test_the_loss_is_the_native_one(comfy_model, load, kind, checkpoint, referen
         patcher = with_v_prediction(patcher)
     assert comfy_model.prediction_type(patcher) == kind
     pictures = examples(checkpoint)
-    with comfy_model.opened(patcher) as base, torch.no_grad():
+    with comfy_model.opened(patcher, "loaded") as base, torch.no_grad():
         for shown in range(4):
             noisy = pictures.batch(all_three(shown), base, CONFIG)
             ours = batch.native_loss(base, noisy, CONFIG.objective)
@@ -140,11 +140,11 @@ def test_the_lora_gives_in_comfyui_what_was_trained(comfy_model, load, checkpoin
             noisy = [pictures.batch(all_three(shown), base, CONFIG) for shown in range(3)]
             return torch.stack([batch.native_loss(base, each, CONFIG.objective) for each in noisy])
 
-    with comfy_model.opened(patcher) as base:
+    with comfy_model.opened(patcher, "loaded") as base:
         untrained = measure(base)
         trained = loop.train(base, pictures, config, loop.Watch(lambda progress: losses.append(measure(base))))
     patched = comfy_model.with_lora(patcher, lora_file.state_dict(trained.weights, names))
-    with comfy_model.opened(patched) as base:
+    with comfy_model.opened(patched, "loaded") as base:
         loaded = measure(base)
     assert (losses[-1] - untrained).abs().min() > 1e-3, "training changed nothing, so this test shows nothing"
     torch.testing.assert_close(loaded, losses[-1], rtol=2e-4, atol=0)
@@ -175,7 +175,7 @@ def test_weights_that_comfyui_replaces_meanwhile_are_not_held_and_left_as_they_w
     model = patcher.model
     with torch.inference_mode():
         model.requires_grad_(True)
-    with comfy_model.opened(patcher):
+    with comfy_model.opened(patcher, "loaded"):
         before = [weakref.ref(parameter) for parameter in model.parameters()]
         for module in model.modules():
             for name, parameter in module._parameters.items():
@@ -205,7 +205,7 @@ def test_the_base_is_left_as_it_was_found(comfy_model, load, failing):
             raise KeyError("stop")
 
     def train():
-        with comfy_model.opened(patcher) as base:
+        with comfy_model.opened(patcher, "loaded") as base:
             loop.train(base, examples("sd3"), CONFIG, loop.Watch(report))
 
     if failing:
@@ -237,7 +237,7 @@ def test_weights_become_ordinary_tensors_and_shared_ones_stay_shared(comfy_model
 
 def test_the_fingerprint_tells_weights_apart(comfy_model, load):
     def fingerprint(patcher):
-        with comfy_model.opened(patcher) as base:
+        with comfy_model.opened(patcher, "loaded") as base:
             return comfy_model.fingerprint(base)
 
     patcher = load("sd3")
@@ -264,7 +264,7 @@ def test_the_fingerprint_tells_schedules_on_the_same_weights_apart(comfy_model, 
         return patcher
 
     def fingerprint(patcher):
-        with comfy_model.opened(patcher) as base:
+        with comfy_model.opened(patcher, "loaded") as base:
             return comfy_model.fingerprint(base)
 
     assert fingerprint(load("sd15")) != fingerprint(with_v_prediction(load("sd15")))
@@ -290,7 +290,7 @@ def test_a_lora_that_is_loaded_into_the_base_is_trained_on_and_left_there(comfy_
         expected = comfy_model.with_lora(load("sd3"), dora)
         comfy.model_management.load_models_gpu([expected], force_full_load=True)
     trained_on = comfy_model.with_lora(load("sd3"), dora)
-    with comfy_model.opened(trained_on) as base:
+    with comfy_model.opened(trained_on, "loaded") as base:
         loop.train(base, examples("sd3"), CONFIG, loop.Watch(lambda progress: None))
     merged = trained_on.model.diffusion_model.get_submodule(path).weight
     assert not torch.allclose(merged, weight, atol=1e-2), "the DoRA is not in the weights"
@@ -299,11 +299,11 @@ def test_a_lora_that_is_loaded_into_the_base_is_trained_on_and_left_there(comfy_
 
 def test_shifted_levels_are_those_of_the_models_own_sampler(comfy_model, load):
     positions = torch.tensor([0.0, 0.25, 0.5, 0.999])
-    with comfy_model.opened(load("sd3")) as base:
+    with comfy_model.opened(load("sd3"), "loaded") as base:
         assert torch.equal(base.sigmas(positions), positions)
         shifted = base.sigmas(positions, shifted=True)
         torch.testing.assert_close(shifted.float(), 3 * positions / (1 + 2 * positions))  # SD3's shift is 3
-    with comfy_model.opened(load("sd15")) as base:  # a schedule of its own, which has no shift
+    with comfy_model.opened(load("sd15"), "loaded") as base:  # a schedule of its own, which has no shift
         assert torch.equal(base.sigmas(positions, shifted=True), base.sigmas(positions))
 
 
@@ -313,7 +313,7 @@ def test_captions_of_different_lengths_fit_into_one_step(comfy_model, load):
     tokens, more = long.conditions[0][0]
     long = Example("long", long.latent, ([[torch.cat([tokens, tokens], 1), more]],))
     pictures = [short, long, other]
-    with comfy_model.opened(load("sd3")) as base, torch.no_grad():
+    with comfy_model.opened(load("sd3"), "loaded") as base, torch.no_grad():
         x, sigma = torch.stack([example.latent for example in pictures]), torch.tensor([0.2, 0.5, 0.9])
         together = base.predict(x, sigma, [example.conditions[0] for example in pictures])
         for place, example in enumerate(pictures):
@@ -336,7 +336,7 @@ def test_a_network_that_prepares_its_text_itself_can_be_trained(comfy_model, loa
 
     monkeypatch.setattr(patcher.model, "extra_conds", extra_conds)
     config = dataclasses.replace(CONFIG, steps=3, adapter=AdapterConfig(rank=4, targets="all_linear"))
-    with comfy_model.opened(patcher) as base:
+    with comfy_model.opened(patcher, "loaded") as base:
         trained = loop.train(base, examples("sd3"), config, loop.Watch(lambda progress: None))
     assert "y_embedder.mlp.0" in trained.weights
     assert adapted == [False] * 3  # once for each picture's caption

@@ -115,7 +115,7 @@ def test_a_lora_draws_the_same_in_diffusers(
             with torch.no_grad():
                 answers.append(base.predict(noisy.x, noisy.sigma, noisy.conditions))
 
-    with comfy_model.opened(patcher) as base:
+    with comfy_model.opened(patcher, "loaded") as base:
         noisy = pictures.batch([draws.Draw(0, 0, 500), draws.Draw(1, 0, 501)], base, CONFIG)
         asked = Asked(base.sampling.calculate_input(noisy.sigma, noisy.x), base.sampling.timestep(noisy.sigma).float())
         trained = loop.train(base, pictures, config, loop.Watch(measure))

@@ -24,7 +24,7 @@ def product(dtype=torch.float64, trained=True):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", [(3, 5), (2, 3, 5), (5,)])
+@pytest.mark.parametrize("shape", [(3, 5), (2, 3, 5), (5,), (2, 0, 5)])
 def test_the_gradients_of_a_linear_layer_and_its_product(shape, bias):
     x, weight, shift = random(*shape, trained=True), random(4, 5), random(4) if bias else None
     beside = product()
@@ -52,6 +52,7 @@ def test_the_gradient_of_a_convolution(settings):
     x = random(2, 4, 7, 7, trained=True)
     expected = network(x)
     with frozen.computing_as_inputs(network):
+        assert "forward" in vars(network[0])
         torch.testing.assert_close(network(x), expected)
         assert torch.autograd.gradcheck(network, (x,))
 
@@ -95,16 +96,43 @@ class Mixed(nn.Linear):
         return 2 * super().forward(x)
 
 
-def test_layers_that_are_more_than_their_weights_are_left_alone():
-    patched, replaced, quantised = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+def odd_layers() -> list[nn.Module]:
+    """Layers that are more than their weight and bias."""
+    patched, replaced, quantised, hooked = (nn.Linear(2, 2) for _ in range(4))
     patched.weight_function = [lambda weight: weight]
     replaced.forward = lambda x: x
     quantised.weight = nn.Parameter(torch.zeros(2, 2, dtype=torch.float8_e4m3fn), requires_grad=False)
-    circular = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")
-    network = nn.ModuleList([patched, replaced, quantised, Mixed(2, 2), circular])
-    before = [module.forward for module in network]
+    hooked.register_forward_hook(lambda module, inputs, output: 2 * output)
+    circular, tiling, same = (
+        nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"),
+        nn.Conv2d(1, 1, 3),
+        nn.Conv2d(1, 1, 3, padding="same"),
+    )
+    tiling._conv_forward = lambda x, weight, bias: x
+    return [patched, replaced, quantised, hooked, Mixed(2, 2), circular, tiling, same, nn.Conv1d(1, 1, 1)]
+
+
+def test_layers_that_are_more_than_their_weights_are_left_alone():
+    network = nn.ModuleList(odd_layers())
+    before = [vars(module).get("forward") for module in network]
+    assert not any(frozen.is_plain(module) for module in network)
     with frozen.computing_as_inputs(network):
-        assert [module.forward for module in network] == before
+        assert [vars(module).get("forward") for module in network] == before
+
+
+def test_what_somebody_wraps_meanwhile_is_theirs():
+    network = small()
+
+    def wrapper(x):
+        return x
+
+    with frozen.computing_as_inputs(network):
+        own, network[2].forward = network[2].forward, wrapper
+    assert network[2].forward is wrapper
+    with frozen.computing_as_inputs(network):
+        assert network[2].forward is wrapper
+        network[2].forward = own  # given back
+    assert not any("forward" in vars(module) for module in network.modules())
 
 
 def test_the_layers_have_their_own_forward_back_whatever_happens():

@@ -20,7 +20,7 @@ def conditioning(kind):
     return [[tokens, {"pooled_output": torch.randn(1, 2048, generator=generator)} if kind == "sd3" else {}]]
 
 
-def backward(comfy_model, patcher, kind, granularity, dropout=0.0):
+def backward(comfy_model, patcher, kind, granularity, dropout=0.0, precision="fp32"):
     """The prediction, the adapters' gradients, and how many bytes the graph kept for the backward pass."""
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(2, 16 if kind == "sd3" else 4, 8, 8, generator=generator)
@@ -30,7 +30,7 @@ def backward(comfy_model, patcher, kind, granularity, dropout=0.0):
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    with comfy_model.opened(patcher) as base:
+    with comfy_model.opened(patcher, precision) as base:
         weights = {parameter.untyped_storage().data_ptr() for parameter in base.network.parameters()}
         config = AdapterConfig(rank=4, dropout=dropout)
         with adapters.attached(base.network, config, seed=0) as layers, recomputed(base.network, granularity):
@@ -45,12 +45,13 @@ def backward(comfy_model, patcher, kind, granularity, dropout=0.0):
     return prediction.detach(), gradients, held
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("granularity", ["blocks", "every_second_block"])
 @pytest.mark.parametrize("kind", ["sd3", "sd15"])
-def test_the_numbers_stay_the_same_and_less_is_kept(comfy_model, load, kind, granularity):
+def test_the_numbers_stay_the_same_and_less_is_kept(comfy_model, load, kind, granularity, precision):
     patcher = load(kind)
-    prediction, gradients, held = backward(comfy_model, patcher, kind, "none")
-    again, recomputed_gradients, less = backward(comfy_model, patcher, kind, granularity)
+    prediction, gradients, held = backward(comfy_model, patcher, kind, "none", precision=precision)
+    again, recomputed_gradients, less = backward(comfy_model, patcher, kind, granularity, precision=precision)
     torch.testing.assert_close(again, prediction, rtol=0, atol=1e-6)
     for name, gradient in gradients.items():
         torch.testing.assert_close(recomputed_gradients[name], gradient, rtol=1e-6, atol=1e-6)
