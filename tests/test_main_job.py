@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -315,23 +317,28 @@ def finish(server, node: str, body: bytes | None = None, kind: str = "applicatio
         return error.code
 
 
-def test_previews_are_drawn_from_the_live_weights_and_change_nothing_of_the_training(comfyui):
-    """The last of them is what the finished LoRA draws."""
-    plain = train_to_file(comfyui, "without previews", train__steps=6, train__learning_rate=0.01)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_previews_are_drawn_from_the_live_weights_and_change_nothing_of_the_training(comfyui, precision):
+    """The last of them is what the finished LoRA draws, whatever the training computes in."""
+    run = {"precision": precision, "gradient_checkpointing": "blocks"}
+    prompt = graph.with_settings(graph.job(train__steps=6, train__learning_rate=0.01), "IsengardRunSettings", **run)
     graph.forget_runs(comfyui)
-    prompt = again(graph.job(train__steps=6, train__learning_rate=0.01))
+    plain = train(comfyui, again(copy.deepcopy(prompt)), "without previews").lora
+    graph.forget_runs(comfyui)
+    shutil.rmtree(comfyui.base / "output" / "isengard" / "previews", ignore_errors=True)
+    prompt = again(prompt)
     sampler = {"steps": 2, "cfg": 4.0, "sampler_name": "euler", "scheduler": "simple", "width": 64, "height": 64}
     prompt["previews"] = graph.node(
         "IsengardTrainingPreviews", "previews", prompts="mira woman", every=3, negative="", seed=3, **sampler
     )
     (node,) = [node["inputs"] for node in prompt.values() if node["_meta"]["title"] == "train"]
     node["previews"] = ["previews", 0]
-    with_previews = train(comfyui, prompt, "with previews")
+    with_previews = train(comfyui, prompt, name := f"with previews {precision}")  # by its name ComfyUI caches it
     assert same(with_previews.lora, plain)
     files = sorted((comfyui.base / "output" / "isengard" / "previews").rglob("*.png"))
     assert [file.name.split("_step_")[1][:6] for file in files] == ["000003", "000006"]
     first, last = (np.asarray(Image.open(file)) for file in files)
-    core = graph.sampled("sd3.safetensors", "with previews.safetensors", seed=3)
+    core = graph.sampled("sd3.safetensors", f"{name}.safetensors", seed=3)
     drawn = graph.picture(comfyui, graph.run(comfyui, core), "save", core)
     assert np.abs(last.astype(int) - drawn).max() <= 1
     assert np.abs(first.astype(int) - drawn).max() > 1
