@@ -323,7 +323,7 @@ def test_previews_are_drawn_from_the_live_weights_and_change_nothing_of_the_trai
     run = {"precision": precision, "gradient_checkpointing": "blocks"}
     prompt = graph.with_settings(graph.job(train__steps=6, train__learning_rate=0.01), "IsengardRunSettings", **run)
     graph.forget_runs(comfyui)
-    plain = train(comfyui, again(copy.deepcopy(prompt)), "without previews").lora
+    plain = train(comfyui, again(copy.deepcopy(prompt)), f"without previews {precision}").lora
     graph.forget_runs(comfyui)
     shutil.rmtree(comfyui.base / "output" / "isengard" / "previews", ignore_errors=True)
     prompt = again(prompt)
@@ -333,7 +333,7 @@ def test_previews_are_drawn_from_the_live_weights_and_change_nothing_of_the_trai
     )
     (node,) = [node["inputs"] for node in prompt.values() if node["_meta"]["title"] == "train"]
     node["previews"] = ["previews", 0]
-    with_previews = train(comfyui, prompt, name := f"with previews {precision}")  # by its name ComfyUI caches it
+    with_previews = train(comfyui, prompt, name := f"with previews {precision}")
     assert same(with_previews.lora, plain)
     files = sorted((comfyui.base / "output" / "isengard" / "previews").rglob("*.png"))
     assert [file.name.split("_step_")[1][:6] for file in files] == ["000003", "000006"]
