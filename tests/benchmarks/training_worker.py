@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 import types
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,8 +111,9 @@ def _without_adapters(base):
 
 
 def base_copy(checkpoint: str | None, folder: str, **settings) -> dict[str, float]:
-    """Bytes of tensors that came into being from the loaded base to its first step, as a share of the base: a second
-    copy would be 1. Not counted: conditions, the adapters, and the optimizer's two averages of them."""
+    """Bytes of tensors that came into being from the loaded base to its first step, and of weights in another type that
+    are kept from its forward to its backward pass, as a share of the base: a second copy would be 1. Not counted:
+    conditions, the adapters with their gradients, and the optimizer's two averages of them."""
     import comfy.model_management
     import torch
 
@@ -131,11 +133,34 @@ def base_copy(checkpoint: str | None, folder: str, **settings) -> dict[str, floa
 
         def measure(progress) -> None:
             layers = adapters.adapted(base.network)
-            own = 3 * sum(parameter.nbytes for parameter in adapters.parameters(layers).values())
+            own = 4 * sum(parameter.nbytes for parameter in adapters.parameters(layers).values())
             found["share"] = (_tensor_bytes() - before - conditions - own) / size
 
-        loop.train(base, examples, config, loop.Watch(measure))
-    return found
+        with _copies_kept(base.network) as copies:
+            loop.train(base, examples, config, loop.Watch(measure))
+    return {"share": found["share"] + sum(copies.values()) / size}
+
+
+@contextmanager
+def _copies_kept(network):
+    """Bytes by address of what autograd keeps that has a weight's values and is not the weight."""
+    import torch
+
+    weights: dict[tuple, list] = {}
+    for weight in network.parameters():
+        weights.setdefault(tuple(sorted(weight.shape)), []).append(weight)
+    copies: dict[int, int] = {}
+
+    def look(tensor):
+        for weight in weights.get(tuple(sorted(tensor.shape)), ()) if tensor.dim() > 1 else ():
+            cast = weight.detach().to(tensor.dtype)
+            alike = [torch.equal(tensor, each) for each in (cast, cast.transpose(0, 1)) if each.shape == tensor.shape]
+            if any(alike) and tensor.data_ptr() != weight.data_ptr():
+                copies[tensor.data_ptr()] = tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(look, lambda tensor: tensor):
+        yield copies
 
 
 def _tensor_bytes() -> int:
