@@ -32,7 +32,7 @@ make_torchvision_importable()  # peft imports transformers, which imports torchv
 @pytest.fixture(scope="session")
 def comfyui():
     """A booted ComfyUI with the pack and both random checkpoints, shared by all tests."""
-    with Server() as server:
+    with Server(shares_cores=True) as server:
         yield server
 
 

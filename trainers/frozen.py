@@ -18,6 +18,9 @@ from torch.nn import functional
 
 # Where the forwards stand that do nothing but apply weight and bias: PyTorch's, and ComfyUI's own with its casts.
 _PLAIN_FORWARDS = ("torch.nn.modules.linear", "torch.nn.modules.conv", "comfy.ops")
+# Up to so many rows a product with the float32 weight itself is faster than a cast of that to a smaller type. 1 and 4
+# rows by 256 x 1536 took 20 and 30 microseconds, in bfloat16 with its casts 90; 16 rows as long (two cores with AMX).
+_FEW_ROWS = 8
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -31,6 +34,9 @@ class Product(NamedTuple):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, product: Product | None = None) -> Tensor:
     """x: ..., in -> ..., out, in x's type: of a frozen weight (out, in) and, beside it, a product."""
+    few = x.numel() <= _FEW_ROWS * x.shape[-1]
+    if few and x.dtype.itemsize < 4 and weight.dtype == torch.float32:
+        return linear(x.float(), weight, bias, product).to(x.dtype)
     return _Linear.apply(x, weight, bias, *(product or (None, None, 1.0)))
 
 

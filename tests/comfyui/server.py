@@ -28,7 +28,8 @@ class Server:
 
     base: ComfyUI's base directory with the folders it wants; a temporary one, removed at the end, where none is
     given. pack_name: the name of this checkout in custom_nodes; None leaves the pack out (a bare ComfyUI).
-    checkpoints: kinds of `base_models` that it finds, as <kind>.safetensors.
+    checkpoints: kinds of `base_models` that it finds, as <kind>.safetensors. shares_cores: what else runs has half of
+    them; else ComfyUI takes them all, as when a person starts it.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Server:
         base: Path | None = None,
         pack_name: str | None = "isengard",
         checkpoints: tuple[str, ...] = ("sd3", "sd15"),
+        shares_cores: bool = False,
     ):
         self._owned = base is None
         self.base = Path(base or tempfile.mkdtemp(prefix="isengard-comfyui-"))
         self.comfyui = installation()
         self._pack_name = pack_name
         self._checkpoints = checkpoints
+        self._threads = _half_the_cores() if shares_cores else {}
         self._process: subprocess.Popen | None = None
         self.url = ""
 
@@ -96,8 +99,7 @@ class Server:
             "--disable-auto-launch", "--preview-method", "none",
             *_device_arguments(self.comfyui.python),
         ]  # fmt: skip
-        # threads that wait sleep: spinning, they stall for seconds a step where a browser or a test wants the cores too
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
+        environment = {**self._threads, **os.environ, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
         with open(self.base / "server.log", "wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
@@ -112,6 +114,12 @@ class Server:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.2)
         raise RuntimeError(f"ComfyUI did not answer within {_BOOT_SECONDS:.0f} s:\n{self.log()[-4000:]}")
+
+
+def _half_the_cores() -> dict[str, str]:
+    """OpenMP's settings. Threads that wait sleep: spinning, they stall for seconds a step where a browser wants the
+    core. On two cores there is one thread then, and none waits: to be woken costs more than a second one gains."""
+    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def _link(target: Path, link: Path) -> None:

@@ -74,6 +74,22 @@ def test_layers_compute_in_the_type_of_their_inputs():
     assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
 
 
+@pytest.mark.parametrize(("rows", "digits"), [(2, "float32"), (9, "bfloat16")])
+def test_few_rows_are_multiplied_with_the_float32_weight_itself(rows, digits):
+    x, weight, shift = random(rows, 5, dtype=torch.bfloat16), random(4, 5, dtype=torch.float32), torch.ones(4)
+    dtype = getattr(torch, digits)
+    expected = functional.linear(x.to(dtype), weight.to(dtype), shift.to(dtype)).bfloat16()
+    found = frozen.linear(x, weight, shift)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, expected)
+
+
+def test_a_small_range_is_not_entered_for_few_rows():
+    """float16 ends at 65504."""
+    large = torch.full((1, 5), 1e5, dtype=torch.bfloat16)
+    assert torch.isfinite(frozen.linear(large, torch.ones(4, 5, dtype=torch.float16), None)).all()
+
+
 def test_no_cast_weight_is_kept_for_the_backward_pass():
     network, kept = small(), []
     weights = {parameter.shape for parameter in network.parameters() if parameter.dim() > 1}

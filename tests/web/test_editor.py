@@ -44,7 +44,7 @@ def training(editor):
 
 
 def test_the_pack_adds_no_message_to_the_console(shared_editor, open_editor):
-    with Server(pack_name=None, checkpoints=()) as bare:
+    with Server(pack_name=None, checkpoints=(), shares_cores=True) as bare:
         expected = open_editor(bare.url).messages
     assert shared_editor.messages - expected == set()
 
