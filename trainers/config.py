@@ -80,7 +80,8 @@ class ObjectiveConfig:
     """What is asked of the network.
 
     loss, huber_delta: of `objective.errors`. weighting, snr_gamma: of `objective.weights`. timestep_sampling: density
-    of the position in the noise schedule, with logit_mean and logit_std, mode_scale, beta_a and beta_b (`timesteps`).
+    of the position in the noise schedule, with logit_mean and logit_std (0 and 1: "sigmoid" elsewhere), mode_scale,
+    beta_a and beta_b (`timesteps`).
     timestep_shift: how positions are then moved towards the noise: as the model's own sampler does, by `shift`, or by
     the picture's size. noise_offset: deviation of the noise that a whole channel of a picture shares
     (crosslabs.org/blog/diffusion-with-offset-noise). background_weight: of what a mask leaves out. guidance: that the

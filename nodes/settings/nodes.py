@@ -138,7 +138,8 @@ class LossSettings(io.ComfyNode):
             _input(kind, "huber_delta", "Of huber and smooth_l1: errors beyond it count straight, not squared.", 1e-3),
             _input(kind, "weighting", "How much each noise level counts. min_snr: less where there is little noise."),
             _input(kind, "snr_gamma", "Of min_snr: the ratio of picture to noise from which levels count alike.", 0.1),
-            _input(kind, "timestep_sampling", "How often each noise level is trained: all alike, the middle more, …"),
+            _input(kind, "timestep_sampling", "How often each noise level is trained: all alike, the "
+                   "middle more (logit_normal: what other trainers call sigmoid), …"),
             _input(kind, "timestep_shift", "Moves noise levels up: as the model's sampler does, by `shift`, or by the "
                    "picture's size as for Flux."),
             _input(kind, "shift", "Of the fixed shift: above 1 more noise."),
