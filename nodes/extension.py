@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from . import routes
-from .dataset.nodes import LoadDataset
+from .dataset.nodes import DatasetFromImages, DatasetToImages, LoadDataset, SaveDataset
 from .evaluation.nodes import LossChart
 from .models.nodes import DemoBase
 from .sampling.nodes import ContactSheet
@@ -22,6 +22,9 @@ from .training.nodes import LoadLora, SaveLora, TrainingPreviews, TrainLora
 NODES: list[type[io.ComfyNode]] = [
     DemoBase,
     LoadDataset,
+    DatasetFromImages,
+    DatasetToImages,
+    SaveDataset,
     TrainConfigNode,
     PictureSettings,
     PriorPreservation,

@@ -1,20 +1,23 @@
-"""A data set from a folder: every picture, in the order of their names, with the caption in the .txt beside it."""
+"""A data set from a folder: every picture, in the order of their names, with what is written of it around it."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-from . import images
+from . import caption_files, images, layouts, manifest
+from .caption_files import CaptionError, Words
 from .records import Dataset, Mask, Origin, Sample
 
-MASK = "-masklabel"  # the end of a mask's name
-
-
-class CaptionError(ValueError):
-    """A caption that is no text; the message says what to do."""
+MASK = "-masklabel"  # the end of a mask's name (OneTrainer)
+AS_MASK = "mask"  # of Options.transparency
+_AT_ONCE = min(8, os.cpu_count() or 1)  # files that are decoded; each may take some hundred megabytes
 
 
 class MaskError(ValueError):
@@ -25,79 +28,144 @@ class FolderError(ValueError):
     """A folder that cannot be loaded; the message says what was found, what was expected, and what to do."""
 
 
-def load(folder: Path, name: str, default_caption: str = "") -> Dataset:
-    """Every picture of `folder` (not of folders below it), sorted as people count (2 before 10).
+@dataclass(frozen=True)
+class Options:
+    """default_caption: of pictures that have none. subfolders: their pictures too. skip_unreadable: leave out what
+    cannot be read. transparency: the colour below transparent parts, or AS_MASK: on white, and not learned."""
 
-    A caption is the UTF-8 text beside the picture (`01.txt` for `01.png`), else `default_caption`. Empty lines part
-    several captions of one picture. `01-masklabel.png` is the mask of `01.png` (OneTrainer's name for it).
-    Raises FolderError for a folder that is missing or holds no picture, and names every picture that cannot be
-    read or has no caption.
+    default_caption: str = ""
+    subfolders: bool = True
+    skip_unreadable: bool = False
+    transparency: str = "white"
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What a person should know of a file. name: as in the folder."""
+
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """unread: pictures that were left out. notes: of those that were not."""
+
+    dataset: Dataset
+    unread: tuple[Remark, ...] = ()
+    notes: tuple[Remark, ...] = ()
+
+
+Progress = Callable[[int, int], None]  # told how many of how many pictures are done
+
+
+def load(folder: Path, name: str, options: Options = Options(), progress: Progress = lambda done, of: None) -> Loaded:
+    """Every picture of `folder`, sorted as people count (2 before 10).
+
+    A picture's caption stands beside it (`caption_files.beside`), in a metadata file of its folder or of `folder`
+    (`layouts.metadata`), or in its folder's name ("10_hero", which also repeats it); else it is the default one.
+    `01-masklabel.png` is the mask of `01.png`. Where there is a manifest, its samples come first and as they were
+    written, and the data set has its name; captions that were edited since are the edited ones. name: of the folder.
+    Raises FolderError for a folder that is missing or
+    holds no picture, and names pictures that cannot be read, unless they are to be skipped.
     """
-    files = picture_files(folder, name)
-    _refuse_other_kinds(folder, name)
-    broken: list[str] = []
-    uncaptioned: list[str] = []
-    samples = []
-    for file in files:
+    known = _manifest(folder, name)
+    files = _in_order(picture_files(folder, name, options.subfolders), folder, known)
+    around = _Around(folder, name, known, options)
+    unread, notes, samples = [], [], []
+    for done, (file, found) in enumerate(_each(files, around.sample), 1):
+        if isinstance(found, Exception):
+            unread.append(Remark(f"{name}/{_relative(file, folder)}", str(found)))
+        else:
+            samples.append(found[0])
+            notes += [Remark(found[0].name, found[1])] if found[1] else []
+        progress(done, len(files))
+    _refuse(unread, len(samples), options)
+    return Loaded(Dataset(known.name or name, tuple(samples)), tuple(unread), tuple(notes))
+
+
+def _manifest(folder: Path, name: str) -> manifest.Manifest:
+    try:
+        return manifest.read(folder)
+    except (manifest.ManifestError, OSError) as error:
+        raise FolderError(f"{name}: {error}") from error
+
+
+def _in_order(files: list[Path], folder: Path, known: manifest.Manifest) -> list[Path]:
+    """The manifest's first, in its order; masks are no pictures of their own."""
+    places = {name: place for place, name in enumerate(known.entries)}
+    found = [file for file in files if file not in known.masks]
+    return sorted(found, key=lambda file: places.get(_relative(file, folder), len(places)))
+
+
+def _refuse(unread: list[Remark], read: int, options: Options) -> None:
+    if unread and not (options.skip_unreadable and read):
+        skip = ", or turn 'skip_unreadable' on" if read else ""
+        raise FolderError(
+            f"{len(unread)} of {len(unread) + read} pictures could not be read ({_first(unread)}). Replace or remove "
+            f"them{skip}."
+        )
+
+
+def _each(files: list[Path], read: Callable[[Path], tuple[Sample, str]]) -> Iterable[tuple]:
+    """Each file with what was read of it, or the error; several at a time, in order, and no more than those ahead."""
+
+    def tried(file: Path) -> tuple[Sample, str] | Exception:
         try:
-            sample = _sample(file, name, default_caption)
+            return read(file)
         except (images.UnreadableImage, CaptionError, MaskError, OSError) as error:
-            broken.append(f"{name}/{file.name}: {error}")
-            continue
-        if not sample.captions:
-            uncaptioned.append(file.name)
-        samples.append(sample)
-    if broken:
-        raise FolderError(
-            f"{len(broken)} of {len(files)} pictures could not be read ({_first(broken)}). Replace or remove them."
-        )
-    if uncaptioned:
-        raise FolderError(
-            f"{len(uncaptioned)} of {len(files)} pictures in '{name}' have no caption ({_first(uncaptioned)}). Write a "
-            ".txt beside each, or fill in 'default caption'."
-        )
-    return Dataset(name, tuple(samples))
+            return error
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for start in range(0, len(files), 4 * _AT_ONCE):  # an interrupt waits for no more than these
+            some = files[start : start + 4 * _AT_ONCE]
+            yield from zip(some, pool.map(tried, some), strict=True)
 
 
-def picture_files(folder: Path, name: str) -> list[Path]:
-    """The folder's pictures in order. Raises FolderError where it is missing or has none."""
+def picture_files(folder: Path, name: str, subfolders: bool = True) -> list[Path]:
+    """The folder's pictures in order. Raises FolderError where it is missing, has none, or some of a kind that is not
+    read, which would be missed only when the LoRA is done."""
     if not folder.is_dir():
         raise FolderError(f"there is no folder '{name}' in ComfyUI's input folder. Put the pictures in input/{name}/.")
-    files = [file for file in folder.iterdir() if _is_picture(file) and not file.stem.endswith(MASK)]
-    if not files:
+    below = list(_files(folder, subfolders))
+    found = [file for file in below if _is_picture(file)]
+    if not found:
         raise FolderError(
-            f"folder '{name}' holds no picture ({len(list(folder.iterdir()))} other files). Put {_suffixes()} files "
-            "in it."
+            f"folder '{name}' holds no picture ({len(below)} other files). Put {_suffixes()} files in it."
         )
-    return sorted(files, key=lambda file: _natural(file.name))
+    other = [_relative(file, folder) for file in below if file.suffix.lower() in images.OTHER_SUFFIXES]
+    if other:
+        raise FolderError(
+            f"{len(other)} pictures in '{name}' are of a kind that is not read ({_first(sorted(other))}). Convert them "
+            f"to one of {_suffixes()}, or remove them."
+        )
+    return sorted(found, key=lambda file: [_natural(part) for part in file.relative_to(folder).parts])
+
+
+def _files(folder: Path, subfolders: bool) -> Iterable[Path]:
+    """Links to folders are not followed; what is hidden, and what macOS adds to archives, is left out."""
+    for path, folders, names in os.walk(folder):
+        folders[:] = [each for each in folders if subfolders and each[0] != "." and each != "__MACOSX"]
+        yield from (Path(path, name) for name in names if name[0] != ".")
 
 
 def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in images.SUFFIXES and file.name[0] != "."
-
-
-def _refuse_other_kinds(folder: Path, name: str) -> None:
-    """Left out without a word, they would be missed only when the LoRA is done."""
-    other = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in images.OTHER_SUFFIXES)
-    if other:
-        raise FolderError(
-            f"{len(other)} pictures in '{name}' are of a kind that is not read ({_first(other)}). Convert them to one "
-            f"of {_suffixes()}, or remove them."
-        )
+    return file.suffix.lower() in images.SUFFIXES and not file.stem.endswith(MASK)
 
 
 def fingerprint(folder: Path) -> str:
-    """Changes when a file of the folder comes, goes or is edited; cheap (no file is opened)."""
+    """Changes when a file of the folder, or below it, comes, goes or is edited; cheap (no file is opened)."""
     digest = hashlib.sha256()
-    if folder.is_dir():
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            status = entry.stat(follow_symlinks=not _dangling(entry))
-            digest.update(f"{entry.name} {status.st_size} {status.st_mtime_ns}\0".encode())
+    for path, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(path, name)
+            status = file.stat() if file.exists() else file.lstat()  # a link may lead nowhere
+            digest.update(f"{path}/{name} {status.st_size} {status.st_mtime_ns}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _dangling(entry: os.DirEntry) -> bool:
-    return entry.is_symlink() and not Path(entry.path).exists()
 
 
 def with_pictures(root: Path, depth: int = 3) -> list[str]:
@@ -111,22 +179,76 @@ def with_pictures(root: Path, depth: int = 3) -> list[str]:
     return sorted(found, key=_natural)
 
 
-def _sample(file: Path, folder_name: str, default_caption: str) -> Sample:
-    data = file.read_bytes()
-    image = images.decode(data)
-    mask = file.with_name(f"{file.stem}{MASK}.png")
-    return Sample(
-        name=file.name,
-        image=file,
-        size=image.size,
-        captions=_captions(file.with_suffix(".txt")) or tuple(filter(None, [default_caption.strip()])),
-        origin=Origin(source=f"{folder_name}/{file.name}", sha256=hashlib.sha256(data).hexdigest()),
-        mask=_mask(mask, image.size) if mask.exists() else None,
-    )
+class _Around:
+    """What the files of a folder say of its pictures; a metadata file is read once."""
+
+    def __init__(self, root: Path, folder_name: str, known: manifest.Manifest, options: Options):
+        self._root, self._name, self._known, self._options = root, folder_name, known, options
+        self._metadata: dict[Path, dict[str, Words]] = {}
+
+    def sample(self, file: Path) -> tuple[Sample, str]:
+        """With a note for the report. Raises UnreadableImage, CaptionError, MaskError, OSError."""
+        name, data = _relative(file, self._root), file.read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        entry = self._known.entries.get(name)
+        if entry and entry.sample.origin.sha256 == sha256:
+            return self._as_written(entry, data)
+        sample, note = self._anew(file, name, data, sha256)
+        changed = "it was edited since it was written; only its caption is known of it" if entry else ""
+        return sample, "; ".join(filter(None, [changed, note]))
+
+    def _anew(self, file: Path, name: str, data: bytes, sha256: str) -> tuple[Sample, str]:
+        as_mask = self._options.transparency == AS_MASK
+        background = "white" if as_mask else self._options.transparency
+        size = images.decode(data, background).size
+        words, times = self._words(file)
+        mask = _mask(file.with_name(f"{file.stem}{MASK}.png"), size)
+        if mask is None and as_mask and images.alpha(data):
+            mask = Mask(file, sha256, of_alpha=True)
+        sample = Sample(
+            name, file, size, words.captions, Origin(f"{self._name}/{name}", sha256), mask,
+            background=background, tags=words.tags, repeats=times,
+        )  # fmt: skip
+        return sample, words.note
+
+    def _as_written(self, entry: manifest.Entry, data: bytes) -> tuple[Sample, str]:
+        """A sample that a manifest knows, with the caption and the mask that its files have now."""
+        sample, note = entry.sample, ""
+        size = images.decode(data, sample.background).size
+        caption = sample.image.with_suffix(".txt")
+        if caption.is_file() and hashlib.sha256(caption.read_bytes()).hexdigest() != entry.words:
+            words = caption_files.beside(sample.image)
+            sample, note = dataclasses.replace(sample, captions=words.captions), words.note
+        if sample.mask and not sample.mask.of_alpha:
+            mask = _mask(sample.mask.image, size)
+            if mask is None:
+                raise MaskError(f"its mask {sample.mask.image.name} is missing")
+            sample = dataclasses.replace(sample, mask=mask)
+        return dataclasses.replace(sample, size=sample.box.size if sample.box else size), note
+
+    def _words(self, file: Path) -> tuple[Words, int]:
+        """Captions and tags of a picture, and how often it is repeated."""
+        times, by_folder = layouts.repeats(file.parent.name)
+        beside = caption_files.beside(file)
+        words = beside if beside.captions else self._in_metadata(file) or beside
+        default = " ".join(self._options.default_caption.split())
+        captions = words.captions or tuple(filter(None, [by_folder or default]))
+        return Words(captions, words.tags, words.note), times
+
+    def _in_metadata(self, file: Path) -> Words | None:
+        for folder in (file.parent, self._root):
+            if folder not in self._metadata:
+                self._metadata[folder] = layouts.metadata(folder)
+            words = self._metadata[folder].get(_relative(file, folder))
+            if words:
+                return words
+        return None
 
 
-def _mask(file: Path, size: tuple[int, int]) -> Mask:
+def _mask(file: Path, size: tuple[int, int]) -> Mask | None:
     """Raises MaskError for one that is not as large as its picture."""
+    if not file.exists():
+        return None
     data = file.read_bytes()
     found = images.decode(data).size
     if found != size:
@@ -134,18 +256,8 @@ def _mask(file: Path, size: tuple[int, int]) -> Mask:
     return Mask(file, hashlib.sha256(data).hexdigest())
 
 
-def _captions(file: Path) -> tuple[str, ...]:
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        return ()
-    except UnicodeDecodeError as error:
-        raise CaptionError(
-            f"its caption {file.name} is not UTF-8 text (byte 0x{error.object[error.start]:02X} at position "
-            f"{error.start}; save it as UTF-8)"
-        ) from error
-    paragraphs = re.split(r"\n[^\S\n]*\n", text.replace("\r\n", "\n"))
-    return tuple(" ".join(each.split()) for each in paragraphs if each.strip())
+def _relative(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).as_posix()
 
 
 def _natural(name: str) -> tuple[list, str]:
@@ -153,8 +265,8 @@ def _natural(name: str) -> tuple[list, str]:
     return [int(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], name
 
 
-def _first(items: list[str]) -> str:
-    return "; ".join(items[:3]) + ("; …" if len(items) > 3 else "")
+def _first(items: list) -> str:
+    return "; ".join(map(str, items[:3])) + ("; …" if len(items) > 3 else "")
 
 
 def _suffixes() -> str:

@@ -3,35 +3,69 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from torch import Tensor
+
+TRAIN, HELD_OUT = "train", "held_out"
+SPLITS = (TRAIN, HELD_OUT)
+
+
+class Box(NamedTuple):
+    """A part of a picture in pixels: right and bottom are the first that are outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.right - self.left, self.bottom - self.top
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a picture comes from. source: a name below ComfyUI's input folder; sha256: of the file's bytes."""
+    """Where a picture comes from.
+
+    source: a name below ComfyUI's input folder, or what a person calls it. sha256: of the file's bytes, or of the
+    pixels where there never was a file. licence: as its owner calls it. parent: sha256 of the picture that it was made
+    from. generator: the model or program that made it, with this seed.
+    """
 
     source: str
     sha256: str
+    licence: str = ""
+    parent: str = ""
+    generator: str = ""
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
 class Mask:
-    """What of a picture is learned: white where it is. image: a file of the picture's size; sha256: of its bytes."""
+    """What of a picture is learned: white where it is, or opaque where `of_alpha`. image: a file as large as the
+    picture's own (before any box), or a tensor H,W float32 in 0..1; sha256: of its bytes or values."""
 
-    image: Path
+    image: Path | Tensor
     sha256: str
+    of_alpha: bool = False
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture of a data set.
+    """One picture of a data set. It stays in its file: `images.read` gives its pixels.
 
-    name: of the file, unique in its data set. image: a file, or a tensor B=1,H,W,3 float32 in 0..1 (sRGB).
-    size: width, height in pixels, upright. captions: one or more, of which training shows one at a time.
-    mask: none where all of it is learned.
+    name: unique in its data set, as a path of the folder that it came from. image: a file, or a tensor B=1,H,W,3
+    float32 in 0..1 (sRGB). size: width, height in pixels of what is shown, upright. captions: of which training shows
+    one at a time. box: what is shown of the picture, where that is not all. background: the colour below transparent
+    parts. scores: what was measured, by name. repeats: how often an epoch shows it. weight: of its loss. split: one of
+    SPLITS. Raises ValueError for numbers that training cannot use.
     """
 
     name: str
@@ -40,11 +74,33 @@ class Sample:
     captions: tuple[str, ...]
     origin: Origin
     mask: Mask | None = None
+    box: Box | None = None
+    background: str = "white"
+    scores: Mapping[str, float] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    repeats: int = 1
+    weight: float = 1.0
+    split: str = TRAIN
+
+    def __post_init__(self):
+        object.__setattr__(self, "scores", MappingProxyType(dict(self.scores)))
+        if self.repeats < 1:
+            raise ValueError(f"{self.name} has repeats {self.repeats}; it has to be 1 or more.")
+        if not (math.isfinite(self.weight) and self.weight > 0):
+            raise ValueError(f"{self.name} has weight {self.weight}; it has to be a number above 0.")
+        if self.split not in SPLITS:
+            raise ValueError(f"{self.name} has split {self.split!r}; it has to be one of {', '.join(SPLITS)}.")
 
     @property
     def caption(self) -> str:
-        """The first caption: what the picture is called where one is enough."""
-        return self.captions[0]
+        """The first caption: what the picture is called where one is enough. Empty where there is none."""
+        return self.captions[0] if self.captions else ""
+
+    @property
+    def content(self) -> str:
+        """sha256 of what is shown of the picture: of its bytes, box and background."""
+        shown = [self.origin.sha256, self.box, self.background]
+        return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -56,9 +112,10 @@ class Dataset:
 
     @property
     def hash(self) -> str:
-        """sha256 over every picture's bytes, captions and mask, in order."""
+        """sha256 over all of it that training sees, in order: pictures, captions, masks, repeats, weights, splits."""
         digest = hashlib.sha256()
         for sample in self.samples:
-            masked = [f"mask {sample.mask.sha256}"] if sample.mask else []
-            digest.update("\0".join([sample.origin.sha256, *sample.captions, *masked, ""]).encode())
+            masked = [sample.mask.sha256, sample.mask.of_alpha] if sample.mask else None
+            seen = [sample.content, sample.captions, masked, sample.repeats, sample.weight, sample.split]
+            digest.update(json.dumps(seen).encode() + b"\0")
         return digest.hexdigest()

@@ -104,7 +104,7 @@ def _nearest_pictures(dataset: Dataset, prompts: list[str]) -> list[Image.Image]
     """For each prompt the data set's picture with the nearest caption. Raises images.UnreadableImage."""
     captions = [sample.caption for sample in dataset.samples]
     samples = [dataset.samples[references.nearest(prompt, captions)] for prompt in prompts]
-    pixels = [images.read(sample.image, sample.origin.sha256)[0] for sample in samples]  # H,W,3 in 0..1
+    pixels = [images.read(sample)[0] for sample in samples]  # H,W,3 in 0..1
     return [Image.fromarray(each.mul(255).round().byte().cpu().numpy()) for each in pixels]
 
 

@@ -15,10 +15,11 @@ from server import PromptServer
 from ...sota import registry
 from ...trainers import comfy_model, loop, lora_file, recipe
 from ...trainers.comfy_sampling import SamplerSettings
+from ...trainers.errors import TrainingError
 from ...trainers.previews import Preview, PreviewConfig, Previewer
 from ...trainers.run import Run
 from ..dataset import images
-from ..dataset.records import Dataset, Sample
+from ..dataset.records import HELD_OUT, Dataset, Sample
 from ..names import BadName, confined, unused
 from ..settings.groups import lines, with_train_inputs
 from ..sockets import DATASET, LORA_MODEL, PREVIEWS, RUN, TRAIN_CONFIG, sampler_inputs
@@ -237,14 +238,25 @@ def _folders() -> recipe.Folders:
 
 
 def _training_set(dataset: Dataset) -> recipe.TrainingSet:
+    """Raises TrainingError where pictures have no caption."""
+    uncaptioned = [sample.name for sample in dataset.samples if not sample.captions]
+    if uncaptioned:
+        some = "; ".join(uncaptioned[:3]) + ("; …" if len(uncaptioned) > 3 else "")
+        raise TrainingError(
+            f"{len(uncaptioned)} of {len(dataset.samples)} pictures of {dataset.name} have no caption ({some}). Write "
+            "a .txt beside each, or fill in 'default_caption' where they are loaded."
+        )
     pictures = (
         recipe.Picture(
             name=sample.name,
             load=functools.partial(_pixels, sample),
-            content=sample.origin.sha256,
+            content=sample.content,
             size=sample.size[::-1],
             captions=sample.captions,
-            mask=sample.mask and functools.partial(_mask, sample),
+            mask=sample.mask and functools.partial(images.read_mask, sample),
+            repeats=sample.repeats,
+            weight=sample.weight,
+            held_out=sample.split == HELD_OUT,
         )
         for sample in dataset.samples
     )
@@ -252,11 +264,7 @@ def _training_set(dataset: Dataset) -> recipe.TrainingSet:
 
 
 def _pixels(sample: Sample) -> torch.Tensor:
-    return images.read(sample.image, sample.origin.sha256)[0]
-
-
-def _mask(sample: Sample) -> torch.Tensor:
-    return images.read(sample.mask.image, sample.mask.sha256)[0].mean(-1)
+    return images.read(sample)[0]
 
 
 def _show(bar: comfy.utils.ProgressBar, name: str) -> Callable[[Sequence[Preview]], None]:
