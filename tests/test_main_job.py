@@ -179,6 +179,47 @@ def test_an_sd15_model_trains_too_and_its_file_loads(comfyui):
     assert not any(word in log for word in UNMATCHED)
 
 
+def test_a_v_prediction_model_trains_and_draws_with_its_lora(comfyui):
+    """Core's own node makes the SD1.5-shaped model one of v prediction."""
+    prompt = graph.job(checkpoint__ckpt_name="sd15.safetensors", train__steps=4, save__name="v prediction")
+    prompt["v"] = graph.node("ModelSamplingDiscrete", "v", model=["1", 0], sampling="v_prediction", zsnr=False)
+    for number, node in prompt.items():
+        if number != "v":
+            links = {name: ["v", 0] for name, value in node["inputs"].items() if value == ["1", 0]}
+            node["inputs"] |= links
+    finished = graph.run(comfyui, prompt)
+    with safe_open(lora_folder(comfyui) / "v prediction.safetensors", "pt") as file:
+        said, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    assert (said["isengard.prediction"], said["modelspec.prediction_type"]) == ("v", "v")
+    assert all(weights[name].any() for name in weights if "lora_up" in name)
+    sheet = graph.picture(comfyui, finished, "sheet", prompt)
+    assert sheet.std() > 1
+
+
+def test_a_lora_is_trained_on_from_its_file(comfyui):
+    """With nothing to learn (a rate of 1e-12) what comes out is what was loaded, of sd-scripts' names and alpha."""
+    first = train_to_file(comfyui, "to train on", train__steps=6, train__learning_rate=1e-2)
+    prompt = graph.job(train__steps=2, train__learning_rate=1e-12, save__name="trained on", save__precision="fp32")
+    prompt["load"] = graph.node("IsengardLoadLora", "load", lora_name="to train on.safetensors")
+    (train,) = [node["inputs"] for node in prompt.values() if node["_meta"]["title"] == "train"]
+    train["start_from"] = ["load", 0]
+    graph.run(comfyui, graph.without(prompt, "sheet", "chart"))
+    again = load_file(lora_folder(comfyui) / "trained on.safetensors")
+    plain = train_to_file(comfyui, "begun anew", train__steps=2, train__learning_rate=1e-12)
+    changes, found, none = (changes_of(each) for each in (first, again, plain))
+    assert changes.keys() == found.keys()
+    assert sum(change.abs().max() > 1e-4 for change in changes.values()) > len(changes) / 2, "it learned too little"
+    assert max(change.abs().max() for change in none.values()) < 1e-6
+    for layer, change in changes.items():
+        torch.testing.assert_close(found[layer], change, rtol=1e-3, atol=1e-6)
+
+
+def changes_of(lora: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What a file in diffusers' names adds to each layer's weight."""
+    layers = [name.removesuffix(".lora_A.weight") for name in lora if name.endswith(".lora_A.weight")]
+    return {layer: lora[f"{layer}.lora_B.weight"] @ lora[f"{layer}.lora_A.weight"] for layer in layers}
+
+
 def test_an_interrupt_ends_within_one_step_and_leaves_everything_as_it_was(comfyui):
     """The base that was interrupted in training is the one that samples afterwards: ComfyUI keeps it loaded."""
     prompt = graph.job("compare_lora", checkpoint__ckpt_name="sd15.safetensors", lora__strength_model=0.0)

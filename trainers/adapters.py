@@ -23,6 +23,7 @@ from .errors import TrainingError
 from .targets import target_layers
 
 ADAPTER = "default"
+DRAWING = ("loha", "lokr")  # kinds that draw random numbers even where nothing is dropped
 _INITIAL = "initial"  # PiSSA: what the trained adapter began as, taken off again
 
 
@@ -70,11 +71,8 @@ def _peft_config(paths: list[str], config: AdapterConfig) -> LoraConfig | LoHaCo
         "r": config.rank, "target_modules": "|".join(map(_exactly, paths)), "rank_pattern": own,
         "alpha_pattern": alphas,
     }  # fmt: skip
-    if config.kind == "loha":
-        return LoHaConfig(alpha=config.scaled_by, rank_dropout=config.dropout, **common)
-    if config.kind == "lokr":
-        # what is left is scaled up, as LoHa and LoRA do it: else the file would be stronger than what was trained
-        return LoKrConfig(alpha=config.scaled_by, rank_dropout=config.dropout, rank_dropout_scale=True, **common)
+    if config.kind in DRAWING:  # their dropout is ours: peft's divides by nothing where all rows are dropped
+        return (LoHaConfig if config.kind == "loha" else LoKrConfig)(alpha=config.scaled_by, **common)
     return LoraConfig(
         lora_alpha=config.scaled_by, lora_dropout=config.dropout, use_dora=config.kind == "dora",
         use_rslora=config.scaling == "rslora", bias="none", **common,
@@ -103,6 +101,8 @@ def _ready(path: str, layer: nn.Module, config: AdapterConfig) -> None:
         layer.reset_lora_parameters(ADAPTER, init_lora_weights=True)
     elif isinstance(layer, LycorisLayer):
         layer.reset_adapter_parameters(ADAPTER)
+        layer.module_dropout[ADAPTER] = -1.0  # at 0, one draw of random numbers in 2**24 leaves the layer out
+        layer.get_delta_weight = functools.partial(_some_rows, layer, config.dropout)
     for parameter in own:
         parameter.data = parameter.data.to(device)
     if config.initialisation == "pissa":
@@ -155,6 +155,16 @@ def _as_the_inputs(side: nn.Conv2d, x: Tensor) -> Tensor:
     return side._conv_forward(x, side.weight.to(x.dtype), None)
 
 
+def _some_rows(layer: LycorisLayer, dropout: float, name: str, **options) -> Tensor:
+    """peft's product of a layer, out,in, of which some outputs are left out while it trains. The others are scaled up,
+    so that the file is as strong as what was trained."""
+    change = type(layer).get_delta_weight(layer, name, **options)
+    if not (dropout and layer.training):
+        return change
+    kept = torch.rand(len(change), *[1] * (change.dim() - 1)) >= dropout  # drawn on the CPU, so that devices agree
+    return change * (kept / (1 - dropout)).to(change)
+
+
 @torch.no_grad()
 def _begin_magnitude(layer: LoraLayer) -> None:
     """DoRA's magnitudes are the norms of the weight as it is now, in float32: peft takes them in the base's type, and
@@ -202,7 +212,8 @@ def _detach(network: nn.Module) -> None:
     for layer in layers.values():
         for name, module in layer.named_modules():
             if name.split(".")[0] != "base_layer":
-                vars(module).pop("forward", None)  # it holds the layer, which would stay in memory until a collection
+                for own in ("forward", "get_delta_weight"):  # they hold the layer, which would stay in memory
+                    vars(module).pop(own, None)
     network.__dict__.pop("peft_config", None)
 
 

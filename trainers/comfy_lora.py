@@ -80,11 +80,13 @@ def _whole_or_slices(parts: list[Part], rows: int) -> list[Part]:
 def low_rank(patcher, lora: Mapping[str, Tensor]) -> dict[str, LowRank]:
     """The products of a LoRA by layer path in the model; text encoders' are left out, as they are not trained.
 
-    Names are matched by ComfyUI itself, so what it loads is read here: sd-scripts', peft's and diffusers'. Raises
-    TrainingError for a file of another model, and for adapters other than plain LoRA.
+    Names are matched by ComfyUI itself, so what it loads is read here: sd-scripts' and diffusers'; and those of UNets
+    that it does not know (`_known_name`). A file of peft's does not tell its alpha, and counts as if that were the
+    rank. Raises TrainingError for a file of another model, and for adapters other than plain LoRA.
     """
-    state = comfy.lora_convert.convert_lora(dict(lora))
     known = comfy.lora.model_lora_keys_unet(patcher.model, {})
+    converted = comfy.lora_convert.convert_lora(dict(lora))
+    state = {_known_name(key, known): tensor for key, tensor in converted.items()}
     found = comfy.lora.load_lora(state, known, log_missing=False)
     strange = [key for key in state if not key.startswith(_TEXT_ENCODERS) and not _is_known(key, known)]
     if strange or not found:
@@ -124,6 +126,19 @@ def _is_known(key: str, known: Mapping[str, Any]) -> bool:
     parts = key.split(".")
     names = (".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
     return any(name in known or name.removesuffix("_lora") in known for name in names)
+
+
+_PREFIXES = ("unet.", "base_model.model.")
+
+
+def _known_name(key: str, known: Mapping[str, Any]) -> str:
+    """A UNet's layer as peft's save_pretrained and diffusers' save_lora_weights name it ("unet.down_blocks.0….lora_A")
+    under sd-scripts' name, which is made of the same path; other keys as they are."""
+    layer, found, end = key.partition(".lora_")
+    for prefix in _PREFIXES:
+        layer = layer.removeprefix(prefix)
+    name = "lora_unet_" + layer.replace(".", "_")
+    return f"{name}.lora_{end}" if found and name in known and not _is_known(key, known) else key
 
 
 def _path(key: str) -> str:

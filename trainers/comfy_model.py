@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from . import comfy_precision, fingerprints
 from .comfy_precision import Precision
 from .errors import TrainingError
+from .in_place import inputs_kept
 
 # Class names in comfy.model_sampling; a newer ComfyUI has more than an older one, and an unknown one still trains.
 _PREDICTIONS = {
@@ -108,8 +109,8 @@ def _patch_size(network: nn.Module) -> int:
 
 @contextmanager
 def opened(patcher, precision: str) -> Iterator[ComfyBase]:
-    """Load a MODEL whole, ready for a backward pass through it; other models leave the device. precision: one of
-    config.PRECISIONS.
+    """Load a MODEL whole, ready for a backward pass through it; other models leave a GPU (on a CPU ComfyUI keeps them).
+    precision: one of config.PRECISIONS.
 
     ComfyUI loads weights under inference mode, and autograd refuses to save such tensors. They are replaced one by
     one by ordinary tensors of the same values, so there is never a second copy of the model. What is switched for
@@ -123,7 +124,10 @@ def opened(patcher, precision: str) -> Iterator[ComfyBase]:
         with torch.inference_mode(False):
             _make_ordinary(resident.model)
             dtype = comfy_precision.compute_dtype(resident, precision)
-            with _frozen(resident.model), _training(), Precision(resident.model, dtype) as computing:
+            with (
+                _frozen(resident.model), _training(), inputs_kept(resident.model.diffusion_model),
+                Precision(resident.model, dtype) as computing,
+            ):  # fmt: skip
                 yield ComfyBase(resident, computing)
     finally:
         if resident is not patcher:
@@ -245,10 +249,11 @@ def _raw_output(sampling) -> Iterator[None]:
 
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """No weight asks for a gradient, and every module knows that it trains (fp8 layers choose by that)."""
+    """No weight asks for a gradient, and linear layers know that they train (ComfyUI's of fp8 choose by that). Other
+    modules do not: some networks would drop captions, or normalise by the batch."""
     # by name: the parameters themselves are replaced when the model is loaded again, and must not be held in memory
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    sampling = [module for module in model.modules() if not module.training]
+    sampling = [module for module in model.modules() if isinstance(module, nn.Linear) and not module.training]
     model.requires_grad_(False)
     for module in sampling:
         module.training = True

@@ -1,8 +1,8 @@
 """Which pictures a step is made of, and which random numbers it uses.
 
 Everything of the n-th picture that a run shows follows from the config's seed and n alone. So no generator has to be
-saved to go on later, the order of events inside a step changes nothing, and neither does the size of the batches in
-which a step's pictures come.
+saved to go on later, and the order of events inside a step changes nothing. Where all pictures are of one size, neither
+does the size of the batches in which a step's pictures come (a batch is of one bucket).
 """
 
 from __future__ import annotations

@@ -45,17 +45,16 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, down, up, scale):
-        rows = x.reshape(-1, x.shape[-1])
-        out = functional.linear(rows, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+        out = functional.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
         kept = ()
         if down is not None:
-            down, up = down.to(x.dtype), up.to(x.dtype)
+            rows, down, up = x.reshape(-1, x.shape[-1]), down.to(x.dtype), up.to(x.dtype)
             inner = rows @ down.t()
-            out.addmm_(inner, up.t(), alpha=scale)
+            out.view(-1, len(weight)).addmm_(inner, up.t(), alpha=scale)
             kept = (down, up, rows, inner)
         ctx.save_for_backward(weight, *kept)
         ctx.scale = scale
-        return out.view(*x.shape[:-1], len(weight))
+        return out  # no view of something: networks add to it in place
 
     @staticmethod
     @once_differentiable

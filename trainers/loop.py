@@ -49,6 +49,7 @@ class Watch:
     one and passes through. keep: given the run's state every `checkpoint_every` steps, and before any error leaves.
     preview: called before the report, with the step and what gives the LoRA as it is then. resumed: called once with
     the numbers of the steps that a saved run had made. warn: told what a person should know and the run outlives.
+    check: called where a step takes long, between held-out pictures; what it raises passes through, as from `report`.
     """
 
     report: Callable[[Progress], None]
@@ -56,6 +57,7 @@ class Watch:
     preview: Callable[[int, Callable[[], Weights]], None] = lambda step, weights: None
     resumed: Callable[[Sequence[Progress]], None] = lambda metrics: None
     warn: Callable[[str], None] = logging.warning
+    check: Callable[[], None] = lambda: None
 
 
 def train(
@@ -95,7 +97,7 @@ def make_steps(base: Base, examples: Examples, session: Session, watch: Watch) -
     """Make the steps that are left; whatever ends them, the run's state is kept."""
     interval = session.config.checkpoint_every
     try:
-        for progress in steps(base, examples, session):
+        for progress in steps(base, examples, session, watch.check):
             watch.preview(progress.step, session.weights)
             watch.report(progress)
             if interval and progress.step % interval == 0:
@@ -103,7 +105,7 @@ def make_steps(base: Base, examples: Examples, session: Session, watch: Watch) -
     except FinishEarly:
         session.finished = False
         keep(session, watch)
-        validation.prepare(base, examples, session.config).measure(session)
+        validation.prepare(base, examples, session.config, watch.check).measure(session)
     except BaseException:
         keep(session, watch)
         raise
@@ -117,9 +119,9 @@ def keep(session: Session, watch: Watch) -> None:
         watch.warn(f"the state after step {session.step} cannot be kept ({error}); make room on the disk")
 
 
-def steps(base: Base, examples: Examples, session: Session) -> Iterator[Progress]:
+def steps(base: Base, examples: Examples, session: Session, between: Callable[[], None]) -> Iterator[Progress]:
     """Make the steps that are left, one at a time, until the last or until validation has lost patience."""
-    order, check = examples.order(session.config), validation.prepare(base, examples, session.config)
+    order, check = examples.order(session.config), validation.prepare(base, examples, session.config, between)
     check.measure_when_due(session)  # where the run was stopped between a step and its measurement
     while session.step < session.config.steps and not validation.out_of_patience(session):
         started = time.perf_counter()
@@ -196,7 +198,7 @@ def prior_loss(base: Base, layers: Layers, noisy: NoisyBatch) -> Tensor:
 def _dropout(config: TrainConfig, shown: int) -> Iterator[None]:
     """Adapters' dropout draws from torch's global generators: give them a state that follows from the seed and how many
     pictures were shown, and their own back."""
-    if not config.adapter.dropout:
+    if not config.adapter.dropout and config.adapter.kind not in adapters.DRAWING:
         yield
         return
     with torch.random.fork_rng():

@@ -101,7 +101,7 @@ def metadata(state: Mapping[str, Tensor], run: Run, base: BaseModel | None, trig
     state: the weights that it holds. base: none where it is not known. trigger: the character's word, else that of
     prior preservation. All values are strings, as the format asks.
     """
-    trigger = trigger.strip() or run.config.prior.trigger.strip()
+    trigger = trigger.strip() or _trigger(run)
     said = _of_sd_scripts(run, trigger) | _dimensions(state, run) | _of_modelspec(run, trigger) | {
         "isengard.run": run.id,
         "isengard.dataset_hash": run.dataset_hash,
@@ -112,6 +112,12 @@ def metadata(state: Mapping[str, Tensor], run: Run, base: BaseModel | None, trig
     if base:
         said |= {"ss_base_model_version": base.version, "modelspec.architecture": f"{base.architecture}/lora"}
     return said
+
+
+def _trigger(run: Run) -> str:
+    """The word of the run's prior preservation; none where no caption has it (a template's, for another character)."""
+    word = run.config.prior.trigger.strip()
+    return word if any(word.casefold() in tag.casefold() for tag in run.tag_frequency) else ""
 
 
 def _of_sd_scripts(run: Run, trigger: str) -> dict[str, str]:

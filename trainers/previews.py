@@ -36,7 +36,7 @@ Show = Callable[[int, Sequence[Preview]], None]  # given the step after which th
 
 
 class Previewer:
-    """Encodes the prompts at once, since the text encoder leaves memory, and draws when it is time."""
+    """Encodes the prompts at once, since the text encoder leaves the GPU, and draws when it is time."""
 
     def __init__(self, clip, vae, config: PreviewConfig, show: Show):
         self._vae, self._config, self._show = vae, config, show

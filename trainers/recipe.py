@@ -24,7 +24,7 @@ from .run import Run
 from .run_folder import RunFolder
 
 FORMAT = "1"  # of encodings and of runs' results: another one makes all of them anew
-ORDERS = 10  # of a caption's parts, when they are shuffled: each is encoded, since the text encoder leaves memory
+ORDERS = 10  # of a caption's parts, when they are shuffled: each is encoded, since the text encoder leaves the GPU
 _SPLIT_SEED = 0  # held-out pictures are the same from run to run
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .errors import TrainingError
@@ -78,12 +78,38 @@ def _called(element: nn.Module) -> list[nn.Module]:
 
 
 def _computed_again(forward: Callable[..., Any]) -> Callable[..., Any]:
+    changed: set[int] | None = None  # places among the arguments
+
+    def on_copies(*arguments, **options):
+        """The second time is to see what the first saw. What a block leaves alone is shared with the others, whose
+        gradients are then added up in the same order as ever."""
+        given = [_copied(each, place in changed) for place, each in enumerate((*arguments, *options.values()))]
+        return forward(*given[: len(arguments)], **dict(zip(options, given[len(arguments) :], strict=True)))
+
     def recomputing(*arguments, **options):
+        nonlocal changed
         if not torch.is_grad_enabled():
             return forward(*arguments, **options)
-        # ComfyUI writes where it is into its options as it goes on: the second time is to see what the first saw
-        arguments = [dict(each) if isinstance(each, dict) else each for each in arguments]
-        options = {name: dict(each) if isinstance(each, dict) else each for name, each in options.items()}
-        return checkpoint(forward, *arguments, use_reentrant=False, **options)
+        # ComfyUI writes where it is into its options as it goes on
+        arguments = [_copied(each, False) for each in arguments]
+        options = {name: _copied(each, False) for name, each in options.items()}
+        if changed is None:
+            changed = _changed_by(forward, arguments, options)
+        return checkpoint(on_copies, *arguments, use_reentrant=False, **options)
 
     return recomputing
+
+
+@torch.no_grad()
+def _changed_by(forward: Callable[..., Any], arguments: list, options: dict[str, Any]) -> set[int]:
+    """Places of the tensors that a block changes in place (ComfyUI's Flux: `img += …`), as it does so on copies."""
+    given = [_copied(each, True) for each in (*arguments, *options.values())]
+    with torch.random.fork_rng():
+        forward(*given[: len(arguments)], **dict(zip(options, given[len(arguments) :], strict=True)))
+    return {place for place, each in enumerate(given) if isinstance(each, Tensor) and each._version > 0}
+
+
+def _copied(argument: Any, is_changed: bool) -> Any:
+    if isinstance(argument, Tensor):
+        return argument.clone() if is_changed else argument
+    return dict(argument) if isinstance(argument, dict) else argument

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,11 +20,13 @@ _PLAIN = ObjectiveConfig(timestep_sampling="uniform")  # the native loss, whatev
 
 @dataclass(frozen=True)
 class Check:
-    """The held-out pictures at their noise levels, a picture a batch; none where validation is off."""
+    """The held-out pictures at their noise levels, a picture a batch; none where validation is off. between: called
+    between them; what it raises ends the measurement."""
 
     base: Base
     batches: tuple[NoisyBatch, ...]
     every: int
+    between: Callable[[], None] = lambda: None
 
     def measure_when_due(self, session: Session) -> None:
         """Every so many steps, and after the last."""
@@ -57,11 +60,14 @@ class Check:
     @torch.no_grad()
     def mean_loss(self) -> float:
         """Of the base as it is now."""
-        losses = [batch.native_loss(self.base, each, _PLAIN) for each in self.batches]
+        losses = []
+        for each in self.batches:
+            self.between()
+            losses.append(batch.native_loss(self.base, each, _PLAIN))
         return float(torch.stack(losses).mean())
 
 
-def prepare(base: Base, examples: Examples, config: TrainConfig) -> Check:
+def prepare(base: Base, examples: Examples, config: TrainConfig, between: Callable[[], None] = lambda: None) -> Check:
     """Noise and levels for every held-out picture: `levels` of them, in the middle of equal parts of the schedule, so
     that every part counts alike (stratified sampling). All follow from the picture's place alone."""
     if not config.validation.every:
@@ -74,7 +80,7 @@ def prepare(base: Base, examples: Examples, config: TrainConfig) -> Check:
             noise = torch.randn(example.latent.shape, generator=generator)
             picture = batch.at_level(base, example, noise, sigma[None])
             batches.append(batch.stack(base, [picture], [example.conditions[0]], _PLAIN))
-    return Check(base, tuple(batches), config.validation.every)
+    return Check(base, tuple(batches), config.validation.every, between)
 
 
 def out_of_patience(session: Session) -> bool:

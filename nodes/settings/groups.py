@@ -71,8 +71,9 @@ def with_train_inputs(
     for a warm-up of all its steps."""
     before = config or TrainConfig()
     adapter = before.adapter
-    if rank:  # another rank keeps the strength: alpha / rank stays
-        adapter = dataclasses.replace(adapter, rank=rank, alpha=adapter.alpha * rank / adapter.rank)
+    if rank:  # another rank keeps the strength: alpha / rank stays, or alpha / sqrt(rank)
+        power = 0.5 if adapter.scaling == "rslora" else 1.0
+        adapter = dataclasses.replace(adapter, rank=rank, alpha=adapter.alpha * (rank / adapter.rank) ** power)
     config = dataclasses.replace(
         before,
         steps=steps or before.steps,

@@ -88,7 +88,7 @@ class TrainLora(io.ComfyNode):
         REQUESTS.begin(live.node_id)
         try:
             job = recipe.Job(model, clip, vae, _training_set(dataset), settings, start_from)
-            watch = loop.Watch(live, resumed=live.resumed, warn=live.warn)
+            watch = loop.Watch(live, resumed=live.resumed, warn=live.warn, check=live.check)
             lora, run = recipe.train_lora(job, watch, _folders(), previewer)
         finally:
             REQUESTS.end(live.node_id)

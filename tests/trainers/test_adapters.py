@@ -85,6 +85,38 @@ def test_what_dropout_leaves_is_as_strong_as_what_is_used(config):
     assert float(strength) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("kind", ["loha", "lokr"])
+@torch.no_grad()
+def test_nothing_breaks_where_every_output_is_left_out(kind):
+    network, x = nn.ModuleDict({"attn": nn.Linear(4, 2)}).requires_grad_(False), torch.randn(3, 4)
+    with adapters.attached(network, AdapterConfig(kind=kind, rank=2, dropout=0.9), seed=0) as layers:
+        disturb(layers)
+        alone = layers["attn"].base_layer(x)
+        torch.manual_seed(0)
+        answers = torch.stack([network["attn"](x) for _ in range(50)])
+    assert torch.isfinite(answers).all()
+    assert any(torch.equal(answer, alone) for answer in answers), "it never left out both, so this shows nothing"
+    assert not all(torch.equal(answer, alone) for answer in answers)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in ("oft", "pissa")])
+@pytest.mark.parametrize("layer", ["linear", "convolution"])
+@torch.no_grad()
+def test_the_adapted_layer_computes_what_peft_merges(name, layer):
+    torch.manual_seed(0)
+    plain = nn.Linear(12, 20) if layer == "linear" else nn.Conv2d(12, 20, 3, padding=1)
+    network = nn.ModuleDict({"layer": plain}).requires_grad_(False)
+    x = torch.randn(2, 5, 12) if layer == "linear" else torch.randn(2, 12, 6, 6)
+    config = AdapterConfig(**{**vars(KINDS[name]), "targets": "all_layers", "ranks": ()})
+    with adapters.attached(network, config, seed=0) as layers, adapters.without_dropout(layers):
+        disturb(layers)
+        adapted = network["layer"](x)
+        layers["layer"].merge()
+        merged = layers["layer"].base_layer(x)
+        layers["layer"].unmerge()
+    torch.testing.assert_close(merged, adapted, rtol=1e-4, atol=1e-4)
+
+
 @every_kind
 def test_another_seed_starts_otherwise(config):
     with adapters.attached(frozen(), config, seed=3) as layers, adapters.attached(frozen(), config, seed=4) as others:

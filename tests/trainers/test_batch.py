@@ -11,7 +11,7 @@ from isengard.trainers import batch, draws
 from isengard.trainers.batch import Example, Examples
 from isengard.trainers.config import ObjectiveConfig, TrainConfig
 
-from .tiny import TinyBase
+from .tiny import TinyBase, pictures
 
 
 def one(shape, **more) -> Examples:
@@ -91,3 +91,32 @@ def test_no_words_are_the_empty_condition():
     examples = dataclasses.replace(one((16, 2, 2)), empty=torch.ones(16))
     made = examples.batch([draws.Draw(0, None, 0), draws.Draw(0, 0, 1)], TinyBase(), TrainConfig())
     assert [float(condition.sum()) for condition in made.conditions] == [16.0, 0.0]
+
+
+MASK = torch.zeros(1, 2, 4).index_fill(2, torch.tensor([0]), 1.0)
+
+
+@pytest.mark.parametrize(
+    "loss, each", [("mse", lambda error: error**2), ("huber", lambda error: torch.where(
+        error.abs() < 0.5, error**2 / 2, 0.5 * (error.abs() - 0.25)))],
+)  # fmt: skip
+@pytest.mark.parametrize("weighting", ["none", "min_snr"])
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_the_loss_has_its_kind_weights_and_mask(loss, each, weighting, mask):
+    """Written out for each picture: min-SNR-5 of rectified flow, whose denoised picture is off by sigma times the
+    network's error, and whose SNR is ((1 - sigma) / sigma)**2."""
+    config = TrainConfig(objective=ObjectiveConfig(loss=loss, huber_delta=0.5, weighting=weighting))
+    examples = Examples((*pictures(1), dataclasses.replace(pictures(2)[1], mask=mask, weight=3.0)))
+    base = TinyBase()
+    made = examples.batch([draws.Draw(place, 0, shown) for shown, place in enumerate((0, 1, 1))], base, config)
+    with torch.no_grad():
+        found = batch.native_loss(base, made, config.objective)
+        error = base.predict(made.x, made.sigma, made.conditions) - made.target
+    counts = torch.stack([
+        torch.ones(2, 4) if mask is None or place == 0 else 0.1 + 0.9 * mask[0] for place in (0, 1, 1)
+    ])[:, None].expand_as(error)  # fmt: skip
+    means = (each(error) * counts).flatten(1).sum(1) / counts.flatten(1).sum(1)
+    sigma = made.sigma
+    snr = ((1 - sigma) / sigma) ** 2
+    levels = torch.ones(3) if weighting == "none" else snr.clamp(max=5) * sigma**2
+    torch.testing.assert_close(found, (means * levels * torch.tensor([1.0, 3.0, 3.0])).mean())

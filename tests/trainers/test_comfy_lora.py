@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import peft
 import pytest
 import torch
 
@@ -16,9 +17,23 @@ DOWN, UP = torch.randn(2, 320), torch.randn(320, 2)
 NAMES = {
     "sd-scripts": {f"lora_unet_{DIFFUSERS.replace('.', '_')}.{end}": tensor for end, tensor in (
         ("lora_down.weight", DOWN), ("lora_up.weight", UP), ("alpha", torch.tensor(1.0)))},
-    "peft": {f"diffusion_model.{PATH}.lora_A.weight": DOWN, f"diffusion_model.{PATH}.lora_B.weight": UP},
-    "diffusers": {f"unet.{PROCESSOR}_lora.down.weight": DOWN, f"unet.{PROCESSOR}_lora.up.weight": UP},
+    "ComfyUI's paths": {f"diffusion_model.{PATH}.lora_A.weight": DOWN, f"diffusion_model.{PATH}.lora_B.weight": UP},
+    "diffusers": {f"unet.{DIFFUSERS}.lora_A.weight": DOWN, f"unet.{DIFFUSERS}.lora_B.weight": UP},
+    "diffusers, before peft": {f"unet.{PROCESSOR}_lora.down.weight": DOWN, f"unet.{PROCESSOR}_lora.up.weight": UP},
 }  # fmt: skip
+
+
+def of_peft() -> dict[str, torch.Tensor]:
+    """What its save_pretrained writes of a UNet with one adapted layer."""
+    module = torch.nn.Linear(320, 320)
+    for name in reversed(DIFFUSERS.split(".")):
+        module = torch.nn.ModuleDict({name: module})
+    module.config, module.forward = {}, lambda: None
+    adapted = peft.get_peft_model(module, peft.LoraConfig(r=2, lora_alpha=2, target_modules=["to_q"]))
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            parameter.data = DOWN if "lora_A" in name else UP
+    return peft.get_peft_model_state_dict(adapted)
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +43,11 @@ def comfy_lora(comfy_model):
     return comfy_lora
 
 
-@pytest.mark.parametrize("program", NAMES)
+@pytest.mark.parametrize("program", [*NAMES, "peft"])
 def test_every_programs_names_are_read(comfy_lora, load, program):
     text_encoder = {"lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight": torch.ones(3072, 1)}
-    found = comfy_lora.low_rank(load("sd15"), NAMES[program] | text_encoder)
+    file = of_peft() if program == "peft" else NAMES[program]
+    found = comfy_lora.low_rank(load("sd15"), file | text_encoder)
     scale = 0.5 if program == "sd-scripts" else 1.0
     assert list(found) == [PATH]
     torch.testing.assert_close(found[PATH].up @ found[PATH].down, scale * UP @ DOWN)
@@ -83,7 +99,7 @@ def test_a_lora_that_fits_in_part_is_refused(comfy_lora, load):
     more = {"lora_unet_down_blocks_9_attn2_to_k.lora_up.weight": UP}
     with pytest.raises(TrainingError, match="1 of the 4 weights .*down_blocks_9"):
         comfy_lora.low_rank(load("sd15"), NAMES["sd-scripts"] | more)
-    wide = NAMES["peft"] | {f"diffusion_model.{PATH}.lora_A.weight": torch.randn(2, 640)}
+    wide = NAMES["ComfyUI's paths"] | {f"diffusion_model.{PATH}.lora_A.weight": torch.randn(2, 640)}
     with pytest.raises(TrainingError, match=r"has \(320, 640\) at .*attn1.to_q, and this model has \(320, 320\)"):
         comfy_lora.low_rank(load("sd15"), wide)
     slices = {f"transformer.transformer_blocks.1.attn.to_q.lora_{side}.weight": torch.randn(shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import math
 import weakref
 
 import pytest
@@ -72,6 +73,19 @@ def with_v_prediction(patcher):
     return clone
 
 
+def with_edm(patcher):
+    """As core's ModelSamplingContinuousEDM node does it, for a model that predicts as Playground 2.5 does."""
+    import comfy.model_sampling
+
+    class Sampling(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.EDM):
+        pass
+
+    clone, sampling = patcher.clone(), Sampling(patcher.model.model_config)
+    sampling.set_parameters(0.002, 120.0, 0.5)
+    clone.add_object_patch("model_sampling", sampling)
+    return clone
+
+
 def drawn(batch_drawn, shape):
     """The noise and the schedule positions of a batch: data, so they are drawn with the trainer's own functions."""
     noises, positions = [], []
@@ -97,6 +111,21 @@ def ddpm_reference(network, pictures, batch_drawn, kind):
     return ((predicted.double() - target) ** 2).mean()
 
 
+def edm_reference(network, pictures, batch_drawn, kind):
+    """Loss of the network itself, from arXiv 2206.00364, table 1 and equations 7 and 8, with sigma_data 0.5."""
+    latent = torch.stack([example.latent for example in pictures]).double()
+    noise, positions = drawn(batch_drawn, latent.shape[1:])
+    smallest, largest, data = 0.002, 120.0, 0.5
+    sigma = torch.exp(math.log(smallest) + positions * (math.log(largest) - math.log(smallest))).reshape(-1, 1, 1, 1)
+    x = latent + sigma * noise
+    scale = (sigma**2 + data**2).sqrt()
+    skip, out = data**2 / scale**2, sigma * data / scale
+    target = (latent - skip * x) / out
+    context = torch.cat([example.conditions[0][0][0] for example in pictures])
+    predicted = network((x / scale).float(), (0.25 * sigma.log()).flatten().float(), context=context)
+    return ((predicted.double() - target) ** 2).mean()
+
+
 def flow_reference(network, pictures, batch_drawn, kind):
     """Loss of SD3's rectified flow (arXiv 2403.03206, section 2), timesteps in thousandths."""
     latent = torch.stack([example.latent for example in pictures])
@@ -110,12 +139,12 @@ def flow_reference(network, pictures, batch_drawn, kind):
 
 @pytest.mark.parametrize(
     "kind, checkpoint, reference",
-    [("flow", "sd3", flow_reference), ("eps", "sd15", ddpm_reference), ("v", "sd15", ddpm_reference)],
-)
+    [("flow", "sd3", flow_reference), ("eps", "sd15", ddpm_reference), ("v", "sd15", ddpm_reference),
+     ("edm", "sd15", edm_reference)],
+)  # fmt: skip
 def test_the_loss_is_the_native_one(comfy_model, load, kind, checkpoint, reference):
     patcher = load(checkpoint)
-    if kind == "v":
-        patcher = with_v_prediction(patcher)
+    patcher = {"v": with_v_prediction, "edm": with_edm}.get(kind, lambda same: same)(patcher)
     assert comfy_model.prediction_type(patcher) == kind
     pictures = examples(checkpoint)
     with comfy_model.opened(patcher, "loaded") as base, torch.no_grad():
@@ -219,6 +248,58 @@ def test_the_base_is_left_as_it_was_found(comfy_model, load, failing):
     assert "calculate_denoised" not in vars(model.model_sampling)
     assert {path: module.training for path, module in model.named_modules()} == training
     assert vars(comfy.model_management).get("in_training", "absent") is switch
+
+
+class OutOfMemory(torch.OutOfMemoryError):
+    """As the CUDA allocator raises it; ComfyUI knows it by its class."""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("granularity", ["none", "blocks"])
+@pytest.mark.parametrize("end", ["finished", "interrupted", "error", "out of memory"])
+def test_the_base_samples_afterwards_as_before(comfy_model, load, end, granularity, precision):
+    """To the last bit, by ComfyUI's own sampler, whatever ended the training and wherever in a step."""
+    import comfy.model_management
+    import comfy.sample
+
+    patcher = load("sd3")
+    (condition,) = examples("sd3").trained[0].conditions
+
+    def sampled():
+        noise = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(3))
+        with torch.inference_mode():
+            return comfy.sample.sample(
+                patcher, noise, 2, 2.0, "euler", "simple", condition, condition, torch.zeros_like(noise), seed=1
+            )
+
+    errors = {
+        "interrupted": comfy.model_management.InterruptProcessingException(), "error": KeyError("x"),
+        "out of memory": OutOfMemory("CUDA out of memory"),
+    }  # fmt: skip
+    before, calls = sampled(), []
+
+    def fail(module, inputs, output):
+        calls.append(None)
+        if len(calls) == 3 and end in errors:  # in the middle of a forward pass, after a step
+            raise errors[end]
+
+    config = dataclasses.replace(CONFIG, steps=3, gradient_checkpointing=granularity)
+    block = patcher.model.diffusion_model.joint_blocks[2]
+
+    def train():
+        with comfy_model.opened(patcher, precision) as base:
+            hook = block.x_block.mlp.act.register_forward_hook(fail)
+            try:
+                loop.train(base, examples("sd3"), config, loop.Watch(lambda progress: None))
+            finally:
+                hook.remove()
+
+    if end == "finished":
+        train()
+    else:
+        with pytest.raises(type(errors[end])):
+            train()
+    assert torch.equal(sampled(), before)
 
 
 def test_weights_become_ordinary_tensors_and_shared_ones_stay_shared(comfy_model):

@@ -46,6 +46,15 @@ def test_a_product_is_trained_where_the_input_needs_no_gradient():
     torch.testing.assert_close(beside.down.grad, beside.scale * beside.up.t() @ change)
 
 
+@pytest.mark.parametrize("beside", [None, product()])
+def test_networks_may_add_to_the_output_in_place(beside):
+    x, weight, more = random(2, 3, 5), random(4, 5), random(2, 3, 4, trained=True)
+    out = frozen.linear(x, weight, None, beside)
+    out += more.exp()
+    out.square().sum().backward()
+    torch.testing.assert_close(more.grad, (2 * out * more.exp()).detach())
+
+
 @pytest.mark.parametrize("settings", [{}, {"stride": 2, "padding": 1}, {"dilation": 2}, {"groups": 2}])
 def test_the_gradient_of_a_convolution(settings):
     network = nn.Sequential(nn.Conv2d(4, 6, 3, **settings)).double().requires_grad_(False)

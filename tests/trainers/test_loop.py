@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from isengard.trainers import adapters, batch, draws, loop, session, state_file, validation
+from isengard.trainers.adapters import LowRank
 from isengard.trainers.batch import Examples
 from isengard.trainers.config import (
     AdapterConfig,
@@ -88,9 +89,10 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_seed_other
     assert not same(first.weights, train(changed(seed=12)).weights)
 
 
+@pytest.mark.parametrize("kind", ["lora", "dora", "loha", "lokr"])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_the_global_random_state_changes_nothing_and_is_not_changed(dropout):
-    config, bases = changed(adapter={"dropout": dropout}), (TinyBase(), TinyBase())
+def test_the_global_random_state_changes_nothing_and_is_not_changed(kind, dropout):
+    config, bases = changed(adapter={"dropout": dropout, "kind": kind}), (TinyBase(), TinyBase())
     torch.manual_seed(1)
     first = train(config, bases[0])
     torch.manual_seed(2)
@@ -352,6 +354,99 @@ def test_gradients_are_clipped():
     parameter.grad = torch.full((4,), 10.0)
     loop.clip_gradients([parameter], 0.0, ["a"], 0)
     assert parameter.grad.norm() == 20.0
+
+
+def gradients_times(factor: float):
+    """A base whose network answers as ever, and whose gradients are multiplied on their way back."""
+    base = TinyBase()
+    base.network.out.register_full_backward_hook(lambda module, of_input, of_output: (of_input[0] * factor,))
+    return base
+
+
+def test_what_the_optimizer_sees_is_clipped(monkeypatch):
+    seen = []
+    step = torch.optim.AdamW.step
+
+    def watched(self, *arguments):
+        seen.append(self.param_groups[0]["params"][0].grad.norm().item())
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    train(changed(steps=3, optimizer={"max_grad_norm": 1e-3}), gradients_times(100.0))
+    assert seen == pytest.approx([1e-3] * 3, rel=1e-2)
+    train(changed(steps=3, optimizer={"max_grad_norm": 0.0}), gradients_times(100.0))
+    assert min(seen[3:]) > 1e-2
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_with_its_last_good_state():
+    base, kept = TinyBase(), []
+
+    def break_it(progress):
+        if progress.step == 4:
+            base.network.out.register_full_backward_hook(lambda module, of_input, _: (of_input[0] * float("inf"),))
+
+    with pytest.raises(TrainingError, match=r"the gradient is (inf|nan) at step 5, on picture \d, picture \d"):
+        train(base=base, report=break_it, keep=kept.append)
+    whole = []
+    train(changed(checkpoint_every=4), report=lambda progress: None, keep=whole.append)
+    assert kept[-1]["step"] == 4
+    assert kept[-1]["parameters"].keys() == whole[0]["parameters"].keys()
+    assert all(torch.equal(value, whole[0]["parameters"][name]) for name, value in kept[-1]["parameters"].items())
+
+
+def test_a_run_begins_with_the_lora_that_it_is_given():
+    """At learning rate 0 the result is what it began with."""
+    first = train()
+    products = {
+        path: LowRank(ends["lora_down.weight"], ends["lora_up.weight"] * ends["alpha"] / 4)
+        for path, ends in first.weights.items()
+    }
+    still = changed(steps=2, optimizer={"learning_rate": 0.0})
+    again = loop.train(TinyBase(), Examples(pictures()), still, loop.Watch(lambda progress: None), start=products)
+    for path, ends in first.weights.items():
+        change = ends["lora_up.weight"] @ ends["lora_down.weight"]
+        found = again.weights[path]["lora_up.weight"] @ again.weights[path]["lora_down.weight"]
+        torch.testing.assert_close(found, change)
+        assert change.abs().max() > 1e-3
+
+
+def test_an_interrupt_is_noticed_between_held_out_pictures():
+    """And the step that was made is kept, and measured when the run goes on."""
+    asked, kept, shown = [], [], pictures(6)
+    config = changed(steps=4, validation={"every": 2, "levels": 3})
+
+    def interrupt():
+        asked.append(None)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+
+    examples = Examples(shown[:4], shown[4:])
+    with pytest.raises(KeyboardInterrupt):
+        train(config, examples=examples, keep=kept.append, check=interrupt)
+    assert (len(asked), kept[-1]["step"]) == (2, 2)
+    went_on = train(config, examples=examples, saved=kept[-1])
+    whole = train(config, examples=examples)
+    assert [m.validation_loss for m in went_on.metrics] == [m.validation_loss for m in whole.metrics]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])
+def test_the_order_of_buckets_changes_no_sum(order):
+    """Gradients of a step's batches, of pictures of two sizes."""
+    shown, base = pictures(4, shapes=((2, 4), (4, 2))), TinyBase()
+    examples = Examples(shown)
+
+    def gradients(places):
+        with adapters.attached(base.network, CONFIG.adapter, 0) as layers:
+            torch.manual_seed(0)
+            for parameter in adapters.parameters(layers).values():
+                torch.nn.init.normal_(parameter, std=0.1)
+            for place in places:
+                noisy = examples.batch([draws.Draw(place, 0, 50 + place)], base, CONFIG)
+                (batch.native_loss(base, noisy, CONFIG.objective) / 4).backward()
+            return {name: parameter.grad for name, parameter in adapters.parameters(layers).items()}
+
+    expected, found = gradients((0, 2, 1, 3)), gradients(order)
+    assert all(torch.allclose(found[name], expected[name], rtol=1e-6, atol=1e-6) for name in expected)
 
 
 def test_no_pictures():

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import struct
@@ -26,7 +27,7 @@ RUN = Run(
     "v",
     ("SDXL", "BASE"),
     10**9,
-    {"red shirt": 3},
+    {"red shirt": 3, "Mira woman": 2},
     METRICS,
 )
 
@@ -56,6 +57,13 @@ def test_names_and_alpha():
 def test_a_layer_without_a_name_is_refused():
     with pytest.raises(TrainingError, match=r"1 of 1 trained layers.*blocks\.0\.attn\.q"):
         lora_file.kohya_state_dict(layers(), {})
+
+
+def test_a_trigger_that_no_caption_has_is_not_the_files():
+    """A template's, whose prior preservation is off or for another character."""
+    other = dataclasses.replace(RUN, tag_frequency={"zorvik man": 3})
+    assert "modelspec.trigger_phrase" not in lora_file.metadata(state(), other, None)
+    assert lora_file.metadata(state(), RUN, None)["modelspec.trigger_phrase"] == "mira"
 
 
 def test_metadata_has_the_rank_and_alpha_of_the_file_and_the_trigger_it_is_given():
@@ -95,7 +103,7 @@ def test_metadata_is_strings_and_says_how_it_was_trained(tmp_path):
     assert (header["ss_network_dim"], header["ss_network_alpha"], header["ss_steps"]) == ("2", "1.0", "5")
     assert header["ss_mixed_precision"] == "bf16"
     assert TrainConfig.from_yaml(header["isengard.config"]) == RUN.config
-    assert json.loads(header["ss_tag_frequency"]) == {"mira": {"red shirt": 3}}
+    assert json.loads(header["ss_tag_frequency"]) == {"mira": {"red shirt": 3, "Mira woman": 2}}
     assert json.loads(header["ss_datasets"])[0]["subsets"][0]["class_tokens"] == "mira"
     modelspec = {name.removeprefix("modelspec."): text for name, text in header.items() if "modelspec." in name}
     assert modelspec.pop("date")[:3] == "202"

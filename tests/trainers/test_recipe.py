@@ -213,9 +213,12 @@ def test_something_is_left_to_train_on_and_to_measure_with(recipe):
 
 
 def test_a_run_is_told_apart_by_all_that_it_follows_from(recipe):
-    def key(base="b", config=SMALL, dtype=torch.float32, **example):
-        values = {"name": "a", "latent": torch.zeros(4, 2, 2), "conditions": ([[torch.zeros(1, 3), {}]],)} | example
-        return recipe.run_key(base, dtype, config, Examples((Example(**values),)))
+    def key(base="b", config=SMALL, dtype=torch.float32, start=None, held_out=(), empty=None, **example):
+        values = {"name": "a", "latent": torch.zeros(4, 2, 2), "conditions": (words,)} | example
+        return recipe.run_key(base, dtype, config, Examples((Example(**values),), held_out, empty), start)
+
+    words, others_words = [[torch.zeros(1, 3), {}]], [[torch.ones(1, 3), {}]]
+    held = Example("held", torch.zeros(4, 2, 2), (words,))
 
     lighter = dataclasses.replace(SMALL, gradient_checkpointing="blocks", checkpoint_every=5, after_finish_now="go_on")
     assert key() == key() == key(name="another name") == key(config=lighter)
@@ -231,5 +234,16 @@ def test_a_run_is_told_apart_by_all_that_it_follows_from(recipe):
         key(mask=torch.ones(1, 64, 64).index_fill(2, torch.tensor([62]), 0.5)),
         key(repeats=2),
         key(weight=0.5),
+        key(start={"a.lora_up.weight": torch.zeros(2)}),
+        key(start={"a.lora_up.weight": torch.ones(2)}),
+        key(class_conditions=(words,)),
+        key(class_conditions=(others_words,)),
+        key(conditions=(words, words)),
+        key(conditions=(words, words), orders=(2,)),
+        key(conditions=(words, words), orders=(1, 1)),
+        key(held_out=(held,)),
+        key(held_out=(held, held)),
+        key(empty=words),
+        key(empty=others_words),
     ]
-    assert len({key(), *others}) == 11
+    assert len({key(), *others}) == 22

@@ -87,6 +87,14 @@ def test_another_rank_keeps_the_strength():
     assert changed.scaled_by / changed.rank == preset.adapter.scaled_by / preset.adapter.rank
 
 
+def test_another_rank_keeps_the_strength_of_rslora():
+    """alpha over the square root of the rank."""
+    config = TrainConfig(adapter=AdapterConfig(rank=32, alpha=16.0, scaling="rslora"))
+    assert groups.with_train_inputs(config, 0, 0.0, 128, 0).adapter.alpha == pytest.approx(32.0)
+    by_rank = TrainConfig(adapter=AdapterConfig(rank=32, scaling="rslora"))
+    assert groups.with_train_inputs(by_rank, 0, 0.0, 128, 0).adapter.alpha == 0.0, "as the rank, whatever it is"
+
+
 def test_a_warm_up_is_judged_by_the_steps_of_the_run():
     """Not by those of a preset, which the Train node changes."""
     inputs = untouched(OptimizerConfig) | {"warmup_steps": 1000}
