@@ -32,7 +32,13 @@ LIBRARIES = {  # beside the standard library
     "sota": {"torch", "safetensors", "numpy", "yaml", "PIL", "dicebear", "resvg_py"},
     "workflows": {"aiohttp"},
 }
-DOORS = {"nodes.py", "sockets.py", "extension.py", "routes.py"}  # the files of nodes/ that may import ComfyUI
+DOORS = {
+    "nodes.py",
+    "sockets.py",
+    "progress.py",
+    "extension.py",
+    "routes.py",
+}  # the files of nodes/ that may import ComfyUI
 
 
 def modules(room: str) -> list[Path]:

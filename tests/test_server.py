@@ -17,6 +17,9 @@ SNAPSHOT = Path(__file__).with_name("object_info.json")
 IDS = {
     "IsengardDemoBase",
     "IsengardLoadDataset",
+    "IsengardDatasetFromImages",
+    "IsengardDatasetToImages",
+    "IsengardSaveDataset",
     "IsengardTrainConfig",
     "IsengardPictureSettings",
     "IsengardPriorPreservation",

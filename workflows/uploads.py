@@ -6,8 +6,9 @@ from pathlib import Path
 
 from .client import Client
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})  # those that the Load Dataset node reads
-_CAPTION = ".txt"
+# those that the Load Dataset node reads
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif"})
+CAPTIONS = frozenset({".txt", ".caption", ".json", ".jsonl", ".csv"})
 
 
 class UploadError(ValueError):
@@ -15,18 +16,25 @@ class UploadError(ValueError):
 
 
 def files(path: Path) -> list[Path]:
-    """The files to send: `path` itself, or a folder's pictures and captions. Raises UploadError."""
+    """The files to send: `path` itself, or a folder's pictures and captions, those in folders below it too. Raises
+    UploadError."""
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise UploadError(f"there is no file or folder {path} to upload.")
-    wanted = PICTURES | {_CAPTION}
+    wanted = PICTURES | CAPTIONS
     found = sorted(
-        file for file in path.iterdir() if file.is_file() and file.suffix.lower() in wanted and file.name[0] != "."
+        file
+        for file in path.rglob("*")
+        if file.is_file() and file.suffix.lower() in wanted and not _is_hidden(file.relative_to(path))
     )
     if not any(file.suffix.lower() in PICTURES for file in found):
         raise UploadError(f"folder {path} holds no picture. Give one with {', '.join(sorted(PICTURES))} files.")
     return found
+
+
+def _is_hidden(file: Path) -> bool:
+    return any(part[0] == "." for part in file.parts)
 
 
 def name(path: Path) -> str:
@@ -40,10 +48,10 @@ async def send(client: Client, path: Path, known_folders: list[str]) -> str:
     if path.is_file():
         return f"Uploaded {path}: --set NODE.image={await client.upload(path)} uses it."
     for file in given:
-        await client.upload(file, subfolder=name(path))
-    captions = sum(file.suffix.lower() == _CAPTION for file in given)
+        await client.upload(file, subfolder=(Path(name(path)) / file.parent.relative_to(path)).as_posix())
+    captions = sum(file.suffix.lower() in CAPTIONS for file in given)
     told = (
-        f"Uploaded {len(given) - captions} pictures and {captions} captions from {path}: "
+        f"Uploaded {len(given) - captions} pictures and {captions} caption files from {path}: "
         f"--set dataset.folder={name(path)} uses them."
     )
     if name(path) in known_folders:

@@ -126,7 +126,7 @@ class DatasetToImages(io.ComfyNode):
             display_name="Dataset to Images",
             category="Isengard/dataset",
             description="Give a data set's pictures, captions and masks to other nodes, one by one.",
-            inputs=[DATASET.Input("dataset")],
+            inputs=[DATASET.Input("dataset", tooltip="From Load Dataset from Folder, for instance.")],
             outputs=[
                 io.Image.Output(display_name="images", is_output_list=True),
                 io.String.Output(display_name="captions", is_output_list=True),
@@ -153,7 +153,7 @@ class SaveDataset(io.ComfyNode):
             description="Write pictures, captions and masks below ComfyUI's output folder, with a manifest from which "
             "Load Dataset makes the same data set again.",
             inputs=[
-                DATASET.Input("dataset"),
+                DATASET.Input("dataset", tooltip="What is written."),
                 io.String.Input(
                     "name",
                     default="dataset",

@@ -118,7 +118,7 @@ def test_an_uploaded_folder_is_trained_on(comfyui, tmp_path):
     arguments = ("--server", comfyui.url, "--upload", folder, "--set", "dataset.folder=my hero")
     result = run(*arguments, "--set", "save.name=hero", "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
-    assert f"Uploaded 3 pictures and 3 captions from {folder}: --set dataset.folder=my hero" in result.stderr
+    assert f"Uploaded 3 pictures and 3 caption files from {folder}: --set dataset.folder=my hero" in result.stderr
     there = comfyui.base / "input" / "my hero"
     assert sorted(file.name for file in there.iterdir()) == sorted(
         f"{n}.{end}" for n in (1, 2, 3) for end in ("png", "txt")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from isengard.nodes.dataset import images
+from isengard.nodes.dataset import caption_files, images, layouts, manifest
 from isengard.workflows import uploads
 
 
 def test_a_folder_gives_its_pictures_and_captions(tmp_path):
     for name in ("b.PNG", "a.jpg", "a.txt", "notes.md", ".hidden.png", "Thumbs.db"):
         (tmp_path / name).write_bytes(b"x")
-    (tmp_path / "below.png").mkdir()
-    assert [file.name for file in uploads.files(tmp_path)] == ["a.jpg", "a.txt", "b.PNG"]
+    for name in ("10_hero/c.png", "10_hero/c.caption", ".trash/d.png", "below.png/metadata.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert [file.relative_to(tmp_path).as_posix() for file in uploads.files(tmp_path)] == [
+        "10_hero/c.caption",
+        "10_hero/c.png",
+        "a.jpg",
+        "a.txt",
+        "b.PNG",
+        "below.png/metadata.jsonl",
+    ]
 
 
 def test_a_file_is_sent_whatever_it_is(tmp_path):
@@ -22,7 +33,7 @@ def test_a_file_is_sent_whatever_it_is(tmp_path):
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("a caption alone")
-    with pytest.raises(uploads.UploadError, match=f"folder {tmp_path} holds no picture. Give one with .bmp, .jpeg"):
+    with pytest.raises(uploads.UploadError, match=f"folder {tmp_path} holds no picture. Give one with .avif, .bmp"):
         uploads.files(tmp_path)
 
 
@@ -33,6 +44,9 @@ def test_a_path_that_is_not_there_is_refused(tmp_path):
 
 def test_it_sends_what_the_load_dataset_node_reads():
     assert uploads.PICTURES == images.SUFFIXES
+    assert set(caption_files.ENDINGS) | {Path(name).suffix for name in (*layouts.METADATA, manifest.FILE)} == (
+        uploads.CAPTIONS
+    )
 
 
 def test_the_name_is_the_folders_own(tmp_path, monkeypatch):
