@@ -39,14 +39,14 @@ def _checked(name: str, what: str) -> str:
     for element in elements:
         if len(element.encode()) > _LONGEST:
             raise BadName(f"{what} '{name[:40]}…' is too long for a file. Use at most {_LONGEST} letters.")
-        if (
-            _FORBIDDEN.search(element)
-            or _DEVICES.fullmatch(element)
-            or element != element.strip()
-            or element[-1] == "."
-        ):
+        if _FORBIDDEN.search(element) or is_reserved(element) or element != element.strip() or element[-1] == ".":
             raise BadName(f"{what} '{name}' cannot be a file name on every system ('{element}'). Choose another name.")
     return name
+
+
+def is_reserved(element: str) -> bool:
+    """Whether it is a device on Windows, which cannot be a file's or folder's name there."""
+    return bool(_DEVICES.fullmatch(element))
 
 
 def unused(path: Path) -> Path:
