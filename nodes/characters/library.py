@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from filelock import FileLock, Timeout
 
@@ -71,13 +71,9 @@ class Library:
         """A new character, in a folder of its name, or of that with a number. fields: of Character."""
         now = _now()
         self.root.mkdir(parents=True, exist_ok=True)
-        for slug in _numbered(slug_of(name)):
-            character = Character(slug, " ".join(name.split()), created=now, changed=now, **fields)
-            try:
-                self.folder(slug).mkdir()
-            except FileExistsError:
-                continue
-            return self._write(character)
+        character = Character(slug_of(name), " ".join(name.split()), created=now, changed=now, **fields)
+        slug = next(each for each in _numbered(character.slug) if self._made(each))
+        return self._write(dataclasses.replace(character, slug=slug))
 
     def update(self, slug: str, change: Callable[[Character], Character], etag: str | None = None) -> Stored:
         """Change a character as it is on disk now. etag: of the state that the change was made for; Conflict is raised
@@ -164,6 +160,14 @@ class Library:
             raise UnknownCharacter(f"'{slug}' is no character's folder name.")
         return self.root / slug
 
+    def _made(self, slug: str) -> bool:
+        """Whether the folder is new: of two programs, one makes it."""
+        try:
+            self.folder(slug).mkdir()
+        except FileExistsError:
+            return False
+        return True
+
     def _write(self, character: Character) -> Stored:
         data = records.to_yaml(character).encode()
         state_file.write(self.folder(character.slug) / FILE, data)
@@ -206,9 +210,9 @@ def _numbered(name: str) -> Iterator[str]:
 def _free(folder: Path, name: str) -> Path:
     """A path in the folder that is not taken, of letters that every system has in file names."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem, ending = os.path.splitext(os.path.basename(name.replace("\\", "/")))
-    plain = re.sub(r"[^\w-]+", "-", stem).strip("-")[:80] or "picture"
-    suffix = ending.lower() if re.fullmatch(r"\.[a-z0-9]{1,5}", ending.lower()) else ""
+    given = PurePosixPath(name.replace("\\", "/"))
+    plain = re.sub(r"[^\w-]+", "-", given.stem).strip("-")[:80] or "picture"
+    suffix = given.suffix.lower() if re.fullmatch(r"\.[a-z0-9]{1,5}", given.suffix.lower()) else ""
     return next(folder / f"{each}{suffix}" for each in _numbered(plain) if not (folder / f"{each}{suffix}").exists())
 
 
