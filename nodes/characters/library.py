@@ -160,6 +160,14 @@ class Library:
             raise UnknownCharacter(f"'{slug}' is no character's folder name.")
         return self.root / slug
 
+    def adopt(self, files: Path, character: Character) -> Stored:
+        """A new character of another's, with the folders of its references and LoRAs, which are moved here."""
+        character = dataclasses.replace(character, slug=slug_of(character.name))
+        slug = next(each for each in _numbered(character.slug) if self._made(each))
+        for folder in files.iterdir():
+            folder.rename(self.folder(slug) / folder.name)
+        return self._write(dataclasses.replace(character, slug=slug))
+
     def _made(self, slug: str) -> bool:
         """Whether the folder is new: of two programs, one makes it."""
         try:

@@ -97,7 +97,19 @@ def _check_length(what: str, text: str, longest: int) -> None:
 def to_yaml(character: Character) -> str:
     """For people to read: who it is first, empty fields left out."""
     fields = {name: value for name, value in _plain(character).items() if value and name != "slug"}
-    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(fields, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lines of a text stay lines; what YAML takes for the end of one and people do not is escaped."""
+
+
+def _represented(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = '"' if any(sign in text for sign in "\x85\u2028\u2029") else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _represented)
 
 
 def from_yaml(text: str, slug: str) -> Character:

@@ -1,0 +1,93 @@
+"""A character as one zip file, to give away or keep: character.yaml, references/ and loras/ in one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from . import records
+from .library import FILE, LORAS, REFERENCES, Library, Stored
+from .records import Character, CharacterError
+
+_MOST_BYTES = 2**33  # unpacked
+_MOST_FILES = 10_000
+
+
+class ArchiveError(CharacterError):
+    """An archive that holds no character; the message says why."""
+
+
+def write(library: Library, slug: str, file: Path) -> None:
+    """The character as it is now. LoRAs and pictures are not compressed again."""
+    character = library.get(slug).character
+    folder, partial = library.folder(slug), file.with_name(f".{file.name}.tmp")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(f"{slug}/{FILE}", records.to_yaml(character))
+        for place in _files(character):
+            archive.write(folder / place, f"{slug}/{place}")
+    partial.replace(file)
+
+
+def read(library: Library, file: Path) -> Stored:
+    """Add the character of an archive, beside those that are there. Raises ArchiveError for what `write` did not write:
+    other files, names that lead elsewhere, files that are missing, damaged or far too large."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            inside = _checked(archive)
+            character = records.from_yaml(archive.read(inside[FILE]).decode("utf-8", "replace"), "imported")
+            with tempfile.TemporaryDirectory(dir=_made(library.root), prefix=".import-") as temporary:
+                _unpack(archive, inside, character, Path(temporary))
+                return library.adopt(Path(temporary), character)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:  # RuntimeError: encrypted
+        raise ArchiveError(f"this is no zip file that can be read ({error}).") from error
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _files(character: Character) -> list[str]:
+    """Of references and versions, relative to the character's folder."""
+    references = [f"{REFERENCES}/{reference.file}" for reference in character.references]
+    return references + [f"{LORAS}/{version.file}" for version in character.versions]
+
+
+def _checked(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The archive's files by their place in the character's folder."""
+    files = [info for info in archive.infolist() if not info.is_dir()]
+    if len(files) > _MOST_FILES or sum(info.file_size for info in files) > _MOST_BYTES:
+        raise ArchiveError(
+            f"the archive unpacks to {len(files)} files of {sum(info.file_size for info in files) / 2**30:.1f} GB; at "
+            f"most {_MOST_FILES} of {_MOST_BYTES / 2**30:.0f} GB are read."
+        )
+    inside = {}
+    for info in files:
+        parts = PurePosixPath(info.filename).parts
+        if "\\" in info.filename or any(part in ("..", "/") or ":" in part for part in parts):
+            raise ArchiveError(f"the archive has a file '{info.filename}' that leads out of it.")
+        inside["/".join(parts[1:])] = info
+    if FILE not in inside:
+        raise ArchiveError(f"the archive has no {FILE} in its folder; it is no character.")
+    return inside
+
+
+def _unpack(archive: zipfile.ZipFile, inside: dict[str, zipfile.ZipInfo], character: Character, folder: Path) -> None:
+    """What character.yaml names, and nothing else. Raises ArchiveError where it is missing or another file."""
+    hashes = [each.sha256 for each in (*character.references, *character.versions)]
+    for place, sha256 in zip(_files(character), hashes, strict=True):
+        target = (folder / place).resolve()
+        if folder.resolve() not in target.parents or place.count("/") != 1:
+            raise ArchiveError(f"{FILE} names a file '{place}' that leads out of the archive.")
+        if place not in inside:
+            raise ArchiveError(f"the archive has no {place}, which its {FILE} names.")
+        target.parent.mkdir(exist_ok=True)
+        digest = hashlib.sha256()
+        with archive.open(inside[place]) as source, open(target, "wb") as out:
+            while block := source.read(2**20):
+                digest.update(block)
+                out.write(block)
+        if digest.hexdigest() != sha256:
+            raise ArchiveError(f"{place} in the archive is not the file that its {FILE} names.")
