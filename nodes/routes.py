@@ -4,9 +4,14 @@ ComfyUI answers other sites' requests too where it listens on a network, so noth
 asks for a JSON body, which a form of another site cannot send without the browser asking first.
 """
 
+from pathlib import Path
+
+import folder_paths
 from aiohttp import web
 from server import PromptServer
 
+from .characters import rest
+from .characters.library import Library
 from .training.finish import REQUESTS
 
 
@@ -14,6 +19,19 @@ def register() -> None:
     """Add the routes; ComfyUI does so once, when it loads the pack."""
     routes = PromptServer.instance.routes
     routes.post("/isengard/train/finish")(finish)
+    for method, path, handler in rest.handlers(characters, _lora):
+        routes.route(method, path)(handler)
+
+
+def characters() -> Library:
+    """Of the one user that ComfyUI has unless it is started with several."""
+    return Library(Path(folder_paths.get_user_directory()) / "default" / "isengard" / "characters")
+
+
+def _lora(name: str) -> Path | None:
+    """By a name of ComfyUI's own list, never by a path."""
+    known = name in folder_paths.get_filename_list("loras")
+    return Path(folder_paths.get_full_path("loras", name)) if known else None
 
 
 async def finish(request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from ..dataset import images
 from . import records
 from .library import FILE, LORAS, REFERENCES, Library, Stored
 from .records import Character, CharacterError
@@ -91,3 +92,12 @@ def _unpack(archive: zipfile.ZipFile, inside: dict[str, zipfile.ZipInfo], charac
                 out.write(block)
         if digest.hexdigest() != sha256:
             raise ArchiveError(f"{place} in the archive is not the file that its {FILE} names.")
+    for reference in character.references:
+        _check_picture(folder / REFERENCES / reference.file)
+
+
+def _check_picture(file: Path) -> None:
+    try:
+        images.decode(file.read_bytes())
+    except images.UnreadableImage as error:
+        raise ArchiveError(f"{file.name} in the archive is no picture ({error}).") from error

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import zipfile
 
 import pytest
+from PIL import Image
 
 from isengard.nodes.characters import archive
 from isengard.nodes.characters.archive import ArchiveError
 from isengard.nodes.characters.library import Library
+
+
+def _picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(buffer, "png")
+    return buffer.getvalue()
+
+
+PICTURE = _picture()
 
 
 @pytest.fixture
@@ -17,7 +29,7 @@ def characters(tmp_path):
     """With one that has everything."""
     found = Library(tmp_path / "characters")
     found.create("Mira Vale", trigger="mira", notes="kind")
-    found.add_reference("mira-vale", "a.png", b"picture", "mira, smiling")
+    found.add_reference("mira-vale", "a.png", PICTURE, "mira, smiling")
     lora = tmp_path / "hero.safetensors"
     for content in (b"one", b"two"):
         lora.write_bytes(content)
@@ -90,6 +102,19 @@ def test_what_is_no_characters_archive_is_refused_and_leaves_nothing(characters,
     with pytest.raises(ValueError, match=message):
         archive.read(characters, written)
     assert sorted(path for path in characters.root.rglob("*") if ".locks" not in path.parts) == before
+
+
+def test_a_reference_that_is_no_picture_is_refused(characters, written):
+    """It would be sent to browsers."""
+    page = b"<script>alert(1)</script>"
+
+    def change(contents):
+        yaml_with(hashlib.sha256(PICTURE).hexdigest().encode(), hashlib.sha256(page).hexdigest().encode())(contents)
+        contents["mira-vale/references/a.png"] = page
+
+    repacked(written, change)
+    with pytest.raises(ArchiveError, match="a.png in the archive is no picture"):
+        archive.read(characters, written)
 
 
 def test_other_files_in_it_are_left_where_they_are(characters, written):
