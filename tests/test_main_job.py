@@ -393,10 +393,13 @@ def train_any(server) -> str:
 def interrupted_at(server, prompt) -> dict[str, int]:
     """Interrupt a job at its third step; the step then, and the last step that was made."""
     steps = {"when asked": 0, "at the end": 0}
+    (train,) = [number for number, node in prompt.items() if node["_meta"]["title"] == "train"]
     with ThreadPoolExecutor() as threads:
 
         def on_event(event):
-            if event["type"] == "progress":  # one for every step; our own events come five times a second at most
+            if (
+                event["type"] == "progress" and event["data"]["node"] == train
+            ):  # one for every step; our own events come five times a second at most
                 steps["at the end"] = event["data"]["value"]
                 if steps["at the end"] >= 3 and not steps["when asked"]:
                     steps["when asked"] = steps["at the end"]

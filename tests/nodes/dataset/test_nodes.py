@@ -97,6 +97,14 @@ def test_a_picture_without_a_caption_is_not_trained_on(comfyui, pictures):
         graph.run(comfyui, prompt)
 
 
+def test_loading_shows_its_progress(comfyui, pictures):
+    events = []
+    graph.run(comfyui, loaded(pictures) | saved("load", name=pictures), events.append)
+    for node in ("load", "save"):
+        told = [event["data"] for event in events if event["type"] == "progress" and event["data"]["node"] == node]
+        assert (told[-1]["value"], told[-1]["max"]) == ((3, 3) if node == "load" else (2, 2))
+
+
 def test_a_changed_caption_is_loaded_anew(comfyui, pictures):
     prompt = loaded(pictures) | {
         "apart": graph.node("IsengardDatasetToImages", "apart", dataset=["load", 0]),
