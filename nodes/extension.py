@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from . import routes
+from .characters import nodes as characters
 from .dataset.nodes import DatasetFromImages, DatasetToImages, LoadDataset, SaveDataset
 from .evaluation.nodes import LossChart
 from .models.nodes import DemoBase
@@ -21,6 +22,7 @@ from .training.nodes import LoadLora, SaveLora, TrainingPreviews, TrainLora
 
 NODES: list[type[io.ComfyNode]] = [
     DemoBase,
+    *characters.NODES,
     LoadDataset,
     DatasetFromImages,
     DatasetToImages,

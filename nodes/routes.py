@@ -11,7 +11,7 @@ from aiohttp import web
 from server import PromptServer
 
 from .characters import rest
-from .characters.library import Library
+from .characters.nodes import library
 from .training.finish import REQUESTS
 
 
@@ -19,13 +19,8 @@ def register() -> None:
     """Add the routes; ComfyUI does so once, when it loads the pack."""
     routes = PromptServer.instance.routes
     routes.post("/isengard/train/finish")(finish)
-    for method, path, handler in rest.handlers(characters, _lora):
+    for method, path, handler in rest.handlers(library, _lora):
         routes.route(method, path)(handler)
-
-
-def characters() -> Library:
-    """Of the one user that ComfyUI has unless it is started with several."""
-    return Library(Path(folder_paths.get_user_directory()) / "default" / "isengard" / "characters")
 
 
 def _lora(name: str) -> Path | None:

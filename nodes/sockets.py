@@ -4,6 +4,7 @@ nodes have."""
 import comfy.samplers
 from comfy_api.latest import io
 
+CHARACTER = io.Custom("ISENGARD_CHARACTER")  # characters.records.Character
 DATASET = io.Custom("ISENGARD_DATASET")  # dataset.records.Dataset
 TRAIN_CONFIG = io.Custom("ISENGARD_TRAIN_CONFIG")  # trainers.config.TrainConfig
 PREVIEWS = io.Custom("ISENGARD_PREVIEWS")  # trainers.previews.PreviewConfig

@@ -16,6 +16,14 @@ pytestmark = pytest.mark.comfyui
 SNAPSHOT = Path(__file__).with_name("object_info.json")
 IDS = {
     "IsengardDemoBase",
+    "IsengardSaveCharacter",
+    "IsengardLoadCharacter",
+    "IsengardListCharacters",
+    "IsengardAddCharacterLora",
+    "IsengardChooseCharacterVersion",
+    "IsengardCharacterLora",
+    "IsengardExportCharacter",
+    "IsengardImportCharacter",
     "IsengardLoadDataset",
     "IsengardDatasetFromImages",
     "IsengardDatasetToImages",
@@ -37,7 +45,7 @@ IDS = {
 }
 _KEYS = ("display_name", "category", "description", "input", "input_order", "output", "output_name", "output_node")
 _NEWER = ("advanced", "rawLink", "hidden", "forceInput")  # said of every input by newer ComfyUIs alone
-_FROM_OUTSIDE = {"folder": ["[sample] Mira"], "lora_name": [], "sampler_name": ["euler"], "scheduler": ["normal"]}
+_FROM_OUTSIDE = {"folder": ["[sample] Mira"], "lora_name": [], "character": [], "file": [], "sampler_name": ["euler"], "scheduler": ["normal"]}
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,14 @@ class Library:
         slug = next(each for each in _numbered(character.slug) if self._made(each))
         return self._write(dataclasses.replace(character, slug=slug))
 
+    def put(self, name: str, **fields: str) -> Stored:
+        """The character of a name, made where there is none; fields that are not empty are set. By its folder's name,
+        so that the same name always finds the same."""
+        given = {field: text for field, text in fields.items() if text.strip()}
+        if slug_of(name) not in self.slugs():
+            return self.create(name, **given)
+        return self.update(slug_of(name), lambda character: dataclasses.replace(character, **given))
+
     def update(self, slug: str, change: Callable[[Character], Character], etag: str | None = None) -> Stored:
         """Change a character as it is on disk now. etag: of the state that the change was made for; Conflict is raised
         where it is another by now."""

@@ -85,6 +85,15 @@ class Character:
         chosen = (version for version in self.versions if version.id == self.chosen)
         return next(chosen, self.versions[-1] if self.versions else None)
 
+    def version_of(self, id: str) -> Version:
+        """The one of an id, or with none the one to use. Raises CharacterError where it is not there."""
+        if not self.versions:
+            raise CharacterError(f"{self.name} has no LoRA yet. Train one, and add it with Add LoRA to Character.")
+        found = next((version for version in self.versions if version.id == id), None) if id else self.version
+        if found is None:
+            raise CharacterError(f"{self.name} has no version {id}. Choose one of {self.version_ids()}.")
+        return found
+
     def version_ids(self) -> str:
         return ", ".join(version.id for version in self.versions) or "none"
 
@@ -123,6 +132,18 @@ def from_yaml(text: str, slug: str) -> Character:
         raise
     except (yaml.YAMLError, TypeError, AttributeError, ValueError) as error:
         raise CharacterError(f"character.yaml of {slug} is damaged ({error}). Mend it.") from error
+
+
+def in_short(character: Character) -> str:
+    """A line about it."""
+    words = ", ".join(filter(None, [character.trigger, character.class_noun]))
+    version = f"LoRA {character.version.id}" if character.version else "no LoRA"
+    return character.name + (f" ({words})" if words else "") + f": {_pictures(character)}, {version}"
+
+
+def _pictures(character: Character) -> str:
+    number = len(character.references)
+    return f"{number} picture" + ("" if number == 1 else "s")
 
 
 def to_json(character: Character) -> dict[str, Any]:

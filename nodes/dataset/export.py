@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from ..names import unused
 from . import images, manifest
@@ -137,7 +136,7 @@ def _written(dataset: Dataset, folder: Path, layout: Layout, progress: Progress)
     taken: set[str] = set()
     entries, placed = [], []
     for done, sample in enumerate(dataset.samples, 1):
-        data, ending = _bytes(sample)
+        data, ending = images.file_of(sample)
         place = _free(layout.place(sample, _plain(dataset.name)), _plain(sample.name), ending, taken)
         words = layout.caption(sample).encode()
         _write(folder / place, data)
@@ -149,13 +148,6 @@ def _written(dataset: Dataset, folder: Path, layout: Layout, progress: Progress)
     for place, content in layout.extra(placed).items():
         _write(folder / place, content.encode())
     return entries
-
-
-def _bytes(sample: Sample) -> tuple[bytes, str]:
-    """A file of what the sample shows, and its ending."""
-    if sample.box is None and not isinstance(sample.image, Tensor):
-        return images.unchanged(sample.image, sample.origin.sha256), sample.image.suffix.lower()
-    return images.png(images.opened(sample)), ".png"
 
 
 def _write_mask(sample: Sample, file: Path, data: bytes) -> Mask | None:

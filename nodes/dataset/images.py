@@ -182,6 +182,14 @@ def opened(sample: Sample) -> Image.Image:
     return whole.crop(sample.box) if sample.box else whole
 
 
+def file_of(sample: Sample) -> tuple[bytes, str]:
+    """A file of what a sample shows, and its ending: its own where it shows that whole, else a PNG. Raises
+    UnreadableImage where its file is not the one that was loaded."""
+    if sample.box is None and not isinstance(sample.image, Tensor):
+        return unchanged(sample.image, sample.origin.sha256), sample.image.suffix.lower()
+    return png(opened(sample)), ".png"
+
+
 def read_mask(sample: Sample) -> Tensor | None:
     """What of a sample is learned: H,W float32 in 0..1; None where it has no mask. Raises UnreadableImage."""
     if sample.mask is None:

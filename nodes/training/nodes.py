@@ -12,17 +12,16 @@ from comfy_api.latest import io, ui
 from PIL import Image
 from server import PromptServer
 
-from ...sota import registry
 from ...trainers import comfy_model, loop, lora_file, recipe
 from ...trainers.comfy_sampling import SamplerSettings
 from ...trainers.errors import TrainingError
 from ...trainers.previews import Preview, PreviewConfig, Previewer
-from ...trainers.run import Run
 from ..dataset import images
 from ..dataset.records import HELD_OUT, Dataset, Sample
 from ..names import BadName, confined, unused
 from ..settings.groups import lines, with_train_inputs
 from ..sockets import DATASET, LORA_MODEL, PREVIEWS, RUN, TRAIN_CONFIG, sampler_inputs
+from .base_model import base_model_of
 from .finish import REQUESTS
 from .live import Live
 
@@ -212,7 +211,7 @@ class SaveLora(io.ComfyNode):
     def execute(cls, lora, run, name, precision, trigger=""):
         folder = _lora_folder()
         path = unused(confined(folder, f"{name}.safetensors", "LoRA name"))
-        lora_file.save(lora, path, precision, lora_file.metadata(lora, run, _base_model(run), trigger))
+        lora_file.save(lora, path, precision, lora_file.metadata(lora, run, base_model_of(run), trigger))
         saved = path.relative_to(folder.resolve()).as_posix()
         return io.NodeOutput(saved, ui=ui.PreviewText(f"saved as {saved}"))
 
@@ -222,13 +221,6 @@ _LARGEST_PREVIEW = 1024  # pixels, of all together on the node; the files have t
 
 def _lora_folder() -> Path:
     return Path(folder_paths.get_folder_paths("loras")[0])
-
-
-def _base_model(run: Run) -> lora_file.BaseModel | None:
-    try:
-        return registry.family_of(run.model_classes, run.parameters).base
-    except registry.UnknownFamily:
-        return None
 
 
 def _folders() -> recipe.Folders:
