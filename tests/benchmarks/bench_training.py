@@ -43,7 +43,7 @@ from isengard.workflows.client import NodeFailed  # noqa: E402
 OUT = ROOT / "build" / "bench" / "training.json"
 STEPS = {"demo base": 24, "SD 1.5 shape": 6}  # of a timed run
 LEARNING_STEPS, LEARNING_SEEDS = 300, 5
-RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # both trainers get their best on a person who is not measured
+RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)  # both trainers get their best on a person who is not measured
 MEASURED, SWEPT = 4, 14  # places of those people in held_out.yaml
 SETUP_PICTURES = 200
 POLL_SECONDS = 0.01
