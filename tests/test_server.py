@@ -45,7 +45,14 @@ IDS = {
 }
 _KEYS = ("display_name", "category", "description", "input", "input_order", "output", "output_name", "output_node")
 _NEWER = ("advanced", "rawLink", "hidden", "forceInput")  # said of every input by newer ComfyUIs alone
-_FROM_OUTSIDE = {"folder": ["[sample] Mira"], "lora_name": [], "character": [], "file": [], "sampler_name": ["euler"], "scheduler": ["normal"]}
+_FROM_OUTSIDE = {
+    "folder": ["[sample] Mira"],
+    "lora_name": [],
+    "character": [],
+    "file": [],
+    "sampler_name": ["euler"],
+    "scheduler": ["normal"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +75,7 @@ def snapshot(object_info) -> dict:
                 options = declared[1] if len(declared) > 1 and isinstance(declared[1], dict) else {}
                 for key in _NEWER:
                     options.pop(key, None)
-                if name in _FROM_OUTSIDE:
+                if name in _FROM_OUTSIDE and "options" in options:
                     assert set(_FROM_OUTSIDE[name]) <= set(options["options"])
                     options["options"] = _FROM_OUTSIDE[name]
     return nodes

@@ -60,9 +60,7 @@ def test_a_character_is_trained_kept_and_drawn(comfyui, characters):
     drawn = graph.sampled("sd3.safetensors")
     drawn["who"] = graph.node("IsengardLoadCharacter", "who", character="mira")
     drawn["lora"] = graph.node("IsengardCharacterLora", "lora", character=["who", 0], version="")
-    drawn["model"] = graph.node(
-        "LoraModelLoader", "model", model=["1", 0], lora=["lora", 0], strength_model=1.0
-    )
+    drawn["model"] = graph.node("LoraModelLoader", "model", model=["1", 0], lora=["lora", 0], strength_model=1.0)
     plain = graph.picture(comfyui, graph.run(comfyui, graph.sampled("sd3.safetensors")), "save", drawn)
     drawn["6"]["inputs"]["model"] = ["model", 0]
     with_lora = graph.picture(comfyui, graph.run(comfyui, drawn), "save", drawn)
@@ -111,5 +109,6 @@ def test_what_cannot_be_is_told(comfyui, characters):
     chosen = {"v": graph.node("IsengardChooseCharacterVersion", "v", character=["who", 0], version="v2")}
     with pytest.raises(NodeFailed, match="Mira has no version v2. Choose one of none"):
         graph.run(comfyui, who | chosen)
-    with pytest.raises(PromptRejected, match="not in"):
+    # 0.3.75 does not look whether the list has it
+    with pytest.raises((NodeFailed, PromptRejected), match="is no character's folder name|not in list"):
         graph.run(comfyui, {"who": who["who"] | {"inputs": {"character": "../mira"}}} | shown | lora)
