@@ -6,7 +6,14 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# the same examples every time, however slow the machine is
+hypothesis.settings.register_profile(
+    "here", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("here")
 
 ROOT = Path(__file__).resolve().parents[1]
 
