@@ -169,13 +169,14 @@ def fingerprint(folder: Path) -> str:
 
 
 def with_pictures(root: Path, depth: int = 3) -> list[str]:
-    """Names of the folders below `root` that hold a picture, for a drop-down; links are not followed."""
-    found = []
+    """Names of the folders below `root` that hold a picture, or a folder that does, for a drop-down; links are not
+    followed."""
+    found: set[str] = set()
     for path, folders, files in os.walk(root):
         name = Path(path).relative_to(root)
         folders[:] = sorted(folder for folder in folders if folder[0] != ".") if len(name.parts) < depth else []
         if name.parts and any(Path(file).suffix.lower() in images.SUFFIXES for file in files):
-            found.append(name.as_posix())
+            found |= {each.as_posix() for each in (name, *name.parents) if each.parts}
     return sorted(found, key=_natural)
 
 

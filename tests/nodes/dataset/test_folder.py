@@ -312,4 +312,4 @@ def test_the_drop_down_lists_folders_with_pictures(tmp_path):
         if name != "empty":
             picture(tmp_path / name / "a.png")
     picture(tmp_path / "loose.png")
-    assert folder.with_pictures(tmp_path) == ["deep/er/one", "mira"]
+    assert folder.with_pictures(tmp_path) == ["deep", "deep/er", "deep/er/one", "mira"]
