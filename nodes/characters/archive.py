@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from ..dataset import images
@@ -14,6 +15,7 @@ from .records import Character, CharacterError
 
 _MOST_BYTES = 2**33  # unpacked
 _MOST_FILES = 10_000
+_LONGEST_YAML = 10_000_000  # bytes
 
 
 class ArchiveError(CharacterError):
@@ -41,7 +43,8 @@ def read(library: Library, file: Path) -> Stored:
             with tempfile.TemporaryDirectory(dir=_made(library.root), prefix=".import-") as temporary:
                 _unpack(archive, inside, character, Path(temporary))
                 return library.adopt(Path(temporary), character)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:  # RuntimeError: encrypted
+    # RuntimeError: encrypted; zlib.error: a damaged stream
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise ArchiveError(f"this is no zip file that can be read ({error}).") from error
 
 
@@ -70,6 +73,8 @@ def _checked(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         if "\\" in info.filename or any(part in ("..", "/") or ":" in part for part in parts):
             raise ArchiveError(f"the archive has a file '{info.filename}' that leads out of it.")
         inside["/".join(parts[1:])] = info
+    if FILE in inside and inside[FILE].file_size > _LONGEST_YAML:
+        raise ArchiveError(f"{FILE} in the archive has {inside[FILE].file_size} bytes; it is no character's.")
     if FILE not in inside:
         raise ArchiveError(f"the archive has no {FILE} in its folder; it is no character.")
     return inside

@@ -116,7 +116,8 @@ class Library:
             left = tuple(reference for reference in character.references if reference.file != file)
             if len(left) == len(character.references):
                 raise UnknownCharacter(f"'{slug}' has no reference '{file}'.")
-            self._to_trash(self.folder(slug) / REFERENCES / file)
+            if (self.folder(slug) / REFERENCES / file).exists():  # else somebody took it away by hand
+                self._to_trash(self.folder(slug) / REFERENCES / file)
             return dataclasses.replace(character, references=left)
 
         return self.update(slug, remove, etag)

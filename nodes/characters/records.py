@@ -70,10 +70,10 @@ class Character:
     changed: str = ""
 
     def __post_init__(self):
-        if not self.name.strip():
-            raise CharacterError("a character needs a name. Fill it in.")
         for what in ("name", "trigger", "class_noun"):
             _check_length(what, getattr(self, what), _LONGEST_NAME)
+        if not self.name.strip():
+            raise CharacterError("a character needs a name. Fill it in.")
         for what in ("description", "notes"):
             _check_length(what, getattr(self, what), _LONGEST_TEXT)
         if self.chosen and self.chosen not in {version.id for version in self.versions}:
@@ -99,6 +99,8 @@ class Character:
 
 
 def _check_length(what: str, text: str, longest: int) -> None:
+    if not isinstance(text, str):
+        raise CharacterError(f"{what} is {text!r}, and has to be text. In character.yaml, put it in quotes.")
     if len(text) > longest:
         raise CharacterError(f"{what} has {len(text)} characters; at most {longest} fit. Shorten it.")
 

@@ -123,6 +123,20 @@ def test_other_files_in_it_are_left_where_they_are(characters, written):
     assert not (characters.root / slug / "loras" / "virus.exe").exists()
 
 
+def test_a_damaged_stream_is_told(characters, written):
+    with zipfile.ZipFile(written) as source:
+        contents = {name: source.read(name) for name in source.namelist()}
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, content in contents.items():
+            target.writestr(name, content)
+    data = bytearray(written.read_bytes())
+    start = data.index(b"references/a.png") + len(b"references/a.png")
+    data[start : start + 20] = b"\xff" * 20
+    written.write_bytes(data)
+    with pytest.raises(ArchiveError, match="no zip file that can be read"):
+        archive.read(characters, written)
+
+
 def test_a_bomb_is_refused(characters, written, monkeypatch):
     monkeypatch.setattr(archive, "_MOST_BYTES", 10)
     with pytest.raises(ArchiveError, match="at most"):

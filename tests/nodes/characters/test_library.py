@@ -140,6 +140,22 @@ def test_a_damaged_file_is_told_and_others_are_there(characters):
     assert characters.get("other").character.name == "Other"
 
 
+def test_a_number_where_text_belongs_is_told(characters):
+    """As a person may write it by hand."""
+    characters.create("Mira")
+    file = characters.root / "mira" / "character.yaml"
+    file.write_text(file.read_text() + "trigger: 7\n")
+    with pytest.raises(CharacterError, match="trigger is 7, and has to be text.*in quotes"):
+        characters.get("mira")
+
+
+def test_a_reference_whose_file_is_gone_can_be_taken_away(characters):
+    characters.create("Mira")
+    characters.add_reference("mira", "a.png", b"1")
+    (characters.root / "mira" / "references" / "a.png").unlink()
+    assert characters.remove_reference("mira", "a.png").character.references == ()
+
+
 @pytest.mark.parametrize(
     "fields, message",
     [({"name": " "}, "needs a name"), ({"name": "x" * 201}, "name has 201 characters; at most 200"),
