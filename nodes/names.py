@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
@@ -51,8 +53,11 @@ def is_reserved(element: str) -> bool:
 
 def unused(path: Path) -> Path:
     """`path`, or the same with -2, -3, … before the ending where there is such a file already."""
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_stem(f"{path.stem}-{number}")
-    return free
+    return next(free for stem in numbered(path.stem) if not (free := path.with_stem(stem)).exists())
+
+
+def numbered(name: str) -> Iterator[str]:
+    """The name, name-2, name-3, …"""
+    yield name
+    for number in itertools.count(2):
+        yield f"{name}-{number}"

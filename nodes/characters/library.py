@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock, Timeout
 
 from ...trainers import state_file
-from ..names import is_reserved
+from ..names import is_reserved, numbered
 from . import records
 from .records import Character, CharacterError, Reference, Version
 
@@ -72,7 +72,7 @@ class Library:
         now = _now()
         self.root.mkdir(parents=True, exist_ok=True)
         character = Character(slug_of(name), " ".join(name.split()), created=now, changed=now, **fields)
-        slug = next(each for each in _numbered(character.slug) if self._made(each))
+        slug = next(each for each in numbered(character.slug) if self._made(each))
         return self._write(dataclasses.replace(character, slug=slug))
 
     def put(self, name: str, **fields: str) -> Stored:
@@ -156,7 +156,7 @@ class Library:
             raise UnknownCharacter(f"there is no '{trashed}' in the trash.")
         slug = trashed.split("~", 1)[1]
         with self._locked(slug):
-            free = next(each for each in _numbered(slug) if not self.folder(each).exists())
+            free = next(each for each in numbered(slug) if not self.folder(each).exists())
             (self.root / _TRASH / trashed).rename(self.folder(free))
             return self.get(free)
 
@@ -172,7 +172,7 @@ class Library:
     def adopt(self, files: Path, character: Character) -> Stored:
         """A new character of another's, with the folders of its references and LoRAs, which are moved here."""
         character = dataclasses.replace(character, slug=slug_of(character.name))
-        slug = next(each for each in _numbered(character.slug) if self._made(each))
+        slug = next(each for each in numbered(character.slug) if self._made(each))
         for folder in files.iterdir():
             folder.rename(self.folder(slug) / folder.name)
         return self._write(dataclasses.replace(character, slug=slug))
@@ -216,21 +216,13 @@ def slug_of(name: str) -> str:
     return f"{slug}-1" if is_reserved(slug) else slug
 
 
-def _numbered(name: str) -> Iterator[str]:
-    yield name
-    number = 1
-    while True:
-        number += 1
-        yield f"{name}-{number}"
-
-
 def _free(folder: Path, name: str) -> Path:
     """A path in the folder that is not taken, of letters that every system has in file names."""
     folder.mkdir(parents=True, exist_ok=True)
     given = PurePosixPath(name.replace("\\", "/"))
     plain = re.sub(r"[^\w-]+", "-", given.stem).strip("-")[:80] or "picture"
     suffix = given.suffix.lower() if re.fullmatch(r"\.[a-z0-9]{1,5}", given.suffix.lower()) else ""
-    return next(folder / f"{each}{suffix}" for each in _numbered(plain) if not (folder / f"{each}{suffix}").exists())
+    return next(folder / f"{each}{suffix}" for each in numbered(plain) if not (folder / f"{each}{suffix}").exists())
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..names import unused
+from ..names import numbered, unused
 from . import images, manifest
 from .folder import MASK
 from .records import HELD_OUT, Dataset, Mask, Sample
@@ -190,9 +190,6 @@ def _plain(name: str) -> str:
 
 def _free(folder: str, stem: str, ending: str, taken: set[str]) -> str:
     """A path that no other picture has, whatever its ending: captions and masks are found by it."""
-    number, free = 1, stem
-    while f"{folder}/{free}".casefold() in taken:
-        number += 1
-        free = f"{stem}-{number}"
+    free = next(each for each in numbered(stem) if f"{folder}/{each}".casefold() not in taken)
     taken.add(f"{folder}/{free}".casefold())
     return f"{folder}/{free}{ending}" if folder else f"{free}{ending}"
