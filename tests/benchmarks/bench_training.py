@@ -53,11 +53,13 @@ def main() -> None:
     options = parser().parse_args()
     found: dict[str, float | str] = {}
     with Server() as server:
-        found |= speed(server, options.repetitions)
+        found |= likeness_job.system(server.url) | speed(server, options.repetitions)
+        write(found)  # and after each part, since all of them take more than an hour
         if options.learning:
             found |= learning(server)
-        found |= likeness_job.system(server.url)
+            write(found)
     found |= memory(options.repetitions)
+    write(found)
     found |= in_process(options.repetitions)
     write(found)
     for name, value in found.items():
@@ -138,7 +140,7 @@ def best_rate(server: Server, trainer: Callable, tell: Callable[[str], None]) ->
     losses = held_out_losses(SWEPT, files)
     for rate, loss in losses.items():
         tell(f"held-out loss at {rate:8} {loss:.4f} ({trainer.__name__})")
-    return float(min(losses, key=losses.__getitem__))
+    return float(min(files, key=losses.__getitem__))
 
 
 def train_ours(server: Server, person: int, steps: int, seed: int, rate: float) -> tuple[str, likeness_job.Clock]:
@@ -163,6 +165,7 @@ def _person(server: Server, person: int, role: str) -> str:
 
 
 def held_out_losses(person: int, files: dict[str, str]) -> dict[str, float]:
+    """Of each LoRA file, and of the base without one."""
     with tempfile.TemporaryDirectory() as folder:
         _write_held_out(Path(folder), people.held_out()[person])
         return worker("held_out", folder=folder, files=files, resolution=LEARNING.resolution)

@@ -177,7 +177,8 @@ def _tensor_bytes() -> int:
 
 
 def held_out(folder: str, files: dict[str, str], resolution: int) -> dict[str, float]:
-    """The native loss on held-out pictures of the demo base with each LoRA file, at the same noise and levels."""
+    """The native loss on held-out pictures of the demo base with each LoRA file, and of the base alone, at the same
+    noise and levels."""
     import comfy.utils
     import torch
 
@@ -189,10 +190,10 @@ def held_out(folder: str, files: dict[str, str], resolution: int) -> dict[str, f
     config = TrainConfig(validation=ValidationConfig(every=1, levels=10))
     with torch.inference_mode():
         pictures = _examples(model, clip, vae, folder, _config(1, 1, resolution)).trained
+    patched = {name: comfy_model.with_lora(model, comfy.utils.load_torch_file(file)) for name, file in files.items()}
     found = {}
-    for name, file in files.items():
-        patched = comfy_model.with_lora(model, comfy.utils.load_torch_file(file))
-        with comfy_model.opened(patched, "loaded") as base:
+    for name, each in {"base": model, **patched}.items():
+        with comfy_model.opened(each, "loaded") as base:
             check = validation.prepare(base, Examples(pictures, pictures), config)
             found[name] = check.mean_loss()
     return found
