@@ -94,6 +94,7 @@ def _row(sample: Sample, folder: Path) -> dict[str, Any]:
         "repeats": sample.repeats,
         "weight": sample.weight,
         "split": sample.split,
+        "reason": sample.reason,
     }
 
 
@@ -114,6 +115,7 @@ def _sample(row: dict[str, Any], folder: Path) -> Sample:
         repeats=int(row["repeats"]),
         weight=float(row["weight"]),
         split=row["split"],
+        reason=str(row.get("reason", "")),
     )
     if not all(isinstance(value, str) for value in (origin.source, origin.sha256, origin.licence)):
         raise TypeError(f"the origin of {sample.name} is not text")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -65,7 +65,8 @@ class Sample:
     float32 in 0..1 (sRGB). size: width, height in pixels of what is shown, upright. captions: of which training shows
     one at a time. box: what is shown of the picture, where that is not all. background: the colour below transparent
     parts. scores: what was measured, by name. repeats: how often an epoch shows it. weight: of its loss. split: one of
-    SPLITS. Raises ValueError for numbers that training cannot use.
+    SPLITS. reason: why it was taken out of a data set; empty where it never was. Raises ValueError for numbers that
+    training cannot use.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Sample:
     repeats: int = 1
     weight: float = 1.0
     split: str = TRAIN
+    reason: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "scores", MappingProxyType(dict(self.scores)))
@@ -109,6 +111,16 @@ class Dataset:
 
     name: str
     samples: tuple[Sample, ...]
+
+    def of(self, samples: Iterable[Sample]) -> Dataset:
+        """The same with other samples."""
+        return Dataset(self.name, tuple(samples))
+
+    def parted(self, reasons: Mapping[str, str]) -> tuple[Dataset, Dataset]:
+        """What stays and what is dropped, which keeps its reason. reasons: by the names of those that are dropped."""
+        kept = (sample for sample in self.samples if sample.name not in reasons)
+        dropped = (sample for sample in self.samples if sample.name in reasons)
+        return self.of(kept), self.of(replace(sample, reason=reasons[sample.name]) for sample in dropped)
 
     @property
     def hash(self) -> str:

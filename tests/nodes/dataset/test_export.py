@@ -40,7 +40,7 @@ def hero(path: Path) -> Dataset:
     mask = Mask(path / "m.png", file_of(path / "m.png", 5, "L"))
     pixels = torch.rand(1, 6, 8, 3, generator=torch.Generator().manual_seed(0))
     return Dataset("hero", (
-        sample(path, "a.png", repeats=3, tags=("red", "blue"), scores={"sharpness": 0.5}),
+        sample(path, "a.png", repeats=3, tags=("red", "blue"), scores={"sharpness": 0.5}, reason="blurred"),
         sample(path, "sub/b.png", 1, mask=mask, split=HELD_OUT, weight=0.5),
         dataclasses.replace(sample(path, "A.bmp", 2, mask=mask, box=Box(1, 2, 5, 6)), size=(4, 4)),
         Sample("of a node", pixels, (8, 6), ("d",), Origin("KSampler", "f" * 64, "CC0", "e" * 64, "sd15", 7)),
@@ -55,7 +55,7 @@ def test_what_is_written_reads_back_as_it_was(tmp_path, layout):
     assert found.dataset == written
     assert found.notes == found.unread == ()
     for old, new in zip(before.samples, written.samples, strict=True):
-        kept = ("captions", "tags", "scores", "repeats", "weight", "split", "size")
+        kept = ("captions", "tags", "scores", "repeats", "weight", "split", "reason", "size")
         assert [getattr(new, name) for name in kept] == [getattr(old, name) for name in kept]
         assert np.array_equal(*(np.asarray(images.opened(each)) for each in (old, new)))
         assert (images.read_mask(old) is None) == (images.read_mask(new) is None)
@@ -179,6 +179,7 @@ SAMPLES = st.fixed_dictionaries({
     "repeats": st.integers(1, 1000),
     "weight": st.floats(1e-3, 1e3),
     "split": st.sampled_from(SPLITS),
+    "reason": TEXTS,
     "box": st.none() | st.just(Box(1, 1, 5, 4)),
     "origin": st.builds(Origin, TEXTS, st.just("0" * 64), TEXTS, TEXTS, TEXTS, st.none() | st.integers(0, 2**64)),
 })  # fmt: skip
