@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import routes
 from .characters import nodes as characters
+from .curation import nodes as curation
 from .dataset.nodes import DatasetFromImages, DatasetToImages, LoadDataset, SaveDataset
 from .evaluation.nodes import LossChart
 from .models.nodes import DemoBase
@@ -27,6 +28,7 @@ NODES: list[type[io.ComfyNode]] = [
     DatasetFromImages,
     DatasetToImages,
     SaveDataset,
+    *curation.NODES,
     TrainConfigNode,
     PictureSettings,
     PriorPreservation,

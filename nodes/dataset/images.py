@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import torch
 from PIL import Image, ImageCms, ImageColor, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from .records import Mask, Sample
+from .records import Box, Mask, Sample
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif"})
 
@@ -29,13 +30,14 @@ class UnreadableImage(ValueError):
     """A file that holds no whole picture; the message says what is wrong with it."""
 
 
-def decode(data: bytes, background: str = "white") -> Image.Image:
+def decode(data: bytes, background: str = "white", least: int | None = None) -> Image.Image:
     """The picture in `data` (the first of several), upright by its EXIF orientation, RGB in sRGB by its ICC profile.
 
-    background: an ImageColor name or #rrggbb, below what is transparent. Raises UnreadableImage for anything but a
-    whole picture.
+    background: an ImageColor name or #rrggbb, below what is transparent. least: pixels each way that are enough; JPEG
+    is then decoded at a half, a quarter or an eighth of its size, which is several times faster. Raises
+    UnreadableImage for anything but a whole picture.
     """
-    with _whole(data) as image:
+    with _whole(data, least) as image:
         return _on(_in_srgb(image), background)
 
 
@@ -56,8 +58,10 @@ def dimensions(data: bytes) -> tuple[int, int]:
 
 
 @contextmanager
-def _whole(data: bytes) -> Iterator[Image.Image]:
+def _whole(data: bytes, least: int | None = None) -> Iterator[Image.Image]:
     with _opened(data) as image:
+        if least is not None:
+            image.draft(None, (least, least))
         image.load()
         yield ImageOps.exif_transpose(image)
 
@@ -180,6 +184,22 @@ def opened(sample: Sample) -> Image.Image:
         return picture(read(sample)[0])
     whole = decode(unchanged(sample.image, sample.origin.sha256), sample.background)
     return whole.crop(sample.box) if sample.box else whole
+
+
+def reduced(sample: Sample, side: int) -> Image.Image:
+    """The same scaled down as far as that makes reading it faster, to `side` pixels each way or more."""
+    if isinstance(sample.image, Tensor):
+        return opened(sample)
+    data = unchanged(sample.image, sample.origin.sha256)
+    width, height = dimensions(data)
+    box = sample.box or Box(0, 0, width, height)
+    whole = decode(data, sample.background, math.ceil(side * max(width / box.size[0], height / box.size[1])))
+    across, down = whole.width / width, whole.height / height
+    return whole.resize(
+        (max(1, round(box.size[0] * across)), max(1, round(box.size[1] * down))),
+        Image.Resampling.BOX,
+        (box.left * across, box.top * down, min(box.right * across, whole.width), min(box.bottom * down, whole.height)),
+    )
 
 
 def file_of(sample: Sample) -> tuple[bytes, str]:

@@ -1,0 +1,46 @@
+"""How sharp a picture is where it is sharpest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_TILES = 6  # each way: a portrait's background may be blurred, and should not count
+_WINDOW = 9  # pixels, of the blur that a blurred picture hardly notices
+_FLAT = 1.0  # mean step between neighbours (of 255) in a tile, below which there is nothing to be sharp
+_SHARPEST = 20  # percent of the tiles
+
+
+def sharpness(grey: np.ndarray) -> float:
+    """1 minus the blur effect of the sharpest tiles of a picture (H,W uint8), 0..1: how much of what neighbours
+    differ by is lost when it is blurred once more (Crete et al., "The Blur Effect: Perception and Estimation
+    with a New No-Reference Perceptual Blur Metric", 2007, section 3), in the direction in which that is less. 1 where
+    there is nothing to be sharp."""
+    found = [_steps(grey.astype(np.float32), axis) for axis in (0, 1)]
+    steps, kept = (np.stack(parts) for parts in zip(*found, strict=True))  # 2,_TILES,_TILES
+    textured = steps.max(0) > _FLAT
+    if not textured.any():
+        return 1.0
+    blur = np.where(steps > _FLAT / 4, kept / np.maximum(steps, 1e-6), 0).max(0)
+    return float(1 - np.percentile(blur[textured], _SHARPEST))
+
+
+def _steps(grey: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each tile the mean step between neighbours along an axis, and what a blur along it leaves of them."""
+    steps = np.abs(np.diff(grey, axis=axis))
+    blurred = np.abs(np.diff(_blurred(grey, axis), axis=axis))
+    return _tiled(steps), _tiled(np.minimum(steps, blurred))
+
+
+def _blurred(grey: np.ndarray, axis: int) -> np.ndarray:
+    """The running mean of _WINDOW pixels along an axis."""
+    before = _WINDOW // 2
+    padding = [(before + 1, before) if each == axis else (0, 0) for each in (0, 1)]
+    sums = np.moveaxis(np.cumsum(np.pad(grey, padding, "edge"), axis, dtype=np.float64), axis, 0)
+    return np.moveaxis((sums[_WINDOW:] - sums[:-_WINDOW]) / _WINDOW, 0, axis)
+
+
+def _tiled(values: np.ndarray) -> np.ndarray:
+    """The mean of each tile."""
+    edges = [np.linspace(0, side, min(_TILES, side) + 1).astype(int) for side in values.shape]
+    sums = np.add.reduceat(np.add.reduceat(values, edges[0][:-1], 0), edges[1][:-1], 1)
+    return sums / np.outer(*(np.diff(each) for each in edges))

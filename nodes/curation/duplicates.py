@@ -1,0 +1,169 @@
+"""Pictures that are in a data set twice: the same file, or the same picture recompressed, resized, slightly cropped, or
+made brighter or darker."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..dataset import images
+from ..dataset.records import Dataset, Sample
+from . import alignment, fingerprints, quality
+from .each import Progress, of_each
+from .fingerprints import Candidate
+
+_ALIKE = "near-duplicate"
+_PAIRS = 32  # aligned at once
+_MOST_DIFFERENT = 0.12  # of the mean over a picture, in 0..1, beyond which a pair is not aligned
+_OPENED = 256  # pictures that are kept for the next comparison; 48 MB
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two samples, by their places, that are one picture. similarity: 1 is the same."""
+
+    first: int
+    second: int
+    similarity: float
+    seen: str = _ALIKE
+
+
+def deduplicated(
+    dataset: Dataset,
+    similarity: float,
+    progress: Progress = lambda done, of: None,
+    vectors: Tensor | None = None,
+    vector_similarity: float = 0.97,
+) -> tuple[Dataset, Dataset]:
+    """What stays and what is dropped: of the pictures that are one, the one with the most detail stays.
+
+    A pair is one picture where it differs, laid over each other, by 1 - similarity at most in the place where it
+    differs most, or where the vectors' cosine is above vector_similarity. vectors: N,d, of each picture by a
+    CLIP_VISION. A kept picture without caption takes that of a dropped one. Raises UnreadableImage.
+    """
+    samples = dataset.samples
+    opened = functools.lru_cache(_OPENED)(lambda place: _square(samples[place]))
+    pairs = [*_same_content(samples), *_alike(dataset, opened, similarity, progress)]
+    pairs += [] if vectors is None else _close(vectors, vector_similarity)
+    reasons: dict[str, str] = {}
+    heirs: dict[str, tuple[str, ...]] = {}
+    for place, better, pair in _weaker(samples, pairs, opened, similarity):
+        kept = samples[better]
+        reasons[samples[place].name] = f"{pair.seen} of {kept.name} (similarity {pair.similarity:.2f})"
+        heirs[kept.name] = heirs.get(kept.name) or samples[place].captions
+    kept, dropped = dataset.parted(reasons)
+    return kept.of(_with_captions(kept.samples, heirs)), dropped
+
+
+def _same_content(samples: Sequence[Sample]) -> list[Pair]:
+    """Each picture that has been there before, with the first of its kind."""
+    first: dict[str, int] = {}
+    return [
+        Pair(before, place, 1.0, "duplicate")
+        for place, sample in enumerate(samples)
+        if (before := first.setdefault(sample.content, place)) != place
+    ]
+
+
+def _alike(dataset: Dataset, opened: Callable[[int], Tensor], similarity: float, progress: Progress) -> Iterable[Pair]:
+    """Pairs that are as similar when aligned."""
+    thumbnails = of_each(dataset, lambda sample: fingerprints.thumbnail(images.reduced(sample, 64)), progress)
+    found = fingerprints.candidates(np.stack(thumbnails)) if len(thumbnails) > 1 else []
+    likely = [each for each in found if _roughly_alike(thumbnails, each)]
+    for start in range(0, len(likely), _PAIRS):
+        some = likely[start : start + _PAIRS]
+        progress(len(thumbnails), len(thumbnails))  # the way out when it is cancelled
+        for each, found_similarity in zip(some, _similarities(opened, some), strict=True):
+            if found_similarity >= similarity:
+                yield Pair(each.whole, each.part, found_similarity)
+
+
+def _roughly_alike(thumbnails: Sequence[np.ndarray], pair: Candidate) -> bool:
+    """Whether what is the same part by the fingerprints has about the same colours, up to gain and offset."""
+    whole, part = (thumbnails[place].astype(np.float32) / 255 for place in (pair.whole, pair.part))
+    left, top, right, bottom = (round(each * fingerprints.SIDE) for each in pair.window)
+    rows = np.linspace(top, bottom - 1, fingerprints.SIDE // 2).round().astype(int)
+    columns = np.linspace(left, right - 1, fingerprints.SIDE // 2).round().astype(int)
+    seen = whole[np.ix_(rows, columns)]
+    goal = part[::2, ::2] / 2 + part[1::2, 1::2] / 2
+    centred, wanted = seen - seen.mean((0, 1)), goal - goal.mean((0, 1))
+    gain = (centred * wanted).sum((0, 1)) / np.maximum((centred**2).sum((0, 1)), 1e-3)
+    return float(np.abs(wanted - gain.clip(0, 2) * centred).mean()) <= _MOST_DIFFERENT
+
+
+def _similarities(opened: Callable[[int], Tensor], pairs: Sequence[Candidate]) -> list[float]:
+    with torch.inference_mode():
+        wholes = torch.stack([opened(pair.whole) for pair in pairs])
+        parts = torch.stack([opened(pair.part) for pair in pairs])
+        windows = torch.tensor([pair.window for pair in pairs])
+        return (1 - alignment.differences(wholes, parts, windows)).tolist()
+
+
+def _square(sample: Sample) -> Tensor:
+    """3,SIDE,SIDE float32 in 0..1."""
+    side = alignment.SIDE
+    shown = images.reduced(sample, side).resize((side, side), Image.Resampling.BOX, reducing_gap=2.0)
+    return torch.from_numpy(np.asarray(shown, np.float32) / 255).movedim(-1, 0)
+
+
+def _close(vectors: Tensor, least: float) -> Iterable[Pair]:
+    """Pairs of vectors with at least this cosine."""
+    unit = torch.nn.functional.normalize(vectors.float(), dim=1)
+    for start in range(0, len(unit), 512):
+        cosines = unit[start : start + 512] @ unit.T
+        for row, column in (cosines >= least).nonzero().tolist():
+            if start + row < column:
+                yield Pair(start + row, column, float(cosines[row, column]), "look-alike")
+
+
+def _groups(pairs: Iterable[Pair]) -> list[list[int]]:
+    """Places that hang together by pairs, each group and all groups in order."""
+    leader: dict[int, int] = {}
+
+    def find(place: int) -> int:
+        while leader.setdefault(place, place) != place:
+            leader[place] = place = leader[leader[place]]
+        return place
+
+    for pair in pairs:
+        first, second = sorted((find(pair.first), find(pair.second)))
+        leader[second] = first
+    groups = defaultdict(list)
+    for place in sorted(leader):
+        groups[find(place)].append(place)
+    return list(groups.values())
+
+
+def _weaker(
+    samples: Sequence[Sample], pairs: Sequence[Pair], opened: Callable[[int], Tensor], similarity: float
+) -> Iterable[tuple[int, int, Pair]]:
+    """Each picture that is one with a better one that stays: its place, that one's, and what shows it. One that only
+    hangs together with them by way of others stays, since a slow change is many pictures."""
+    known = {frozenset((pair.first, pair.second)): pair for pair in pairs}
+    for group in _groups(pairs):
+        detail = {place: quality.detail(samples[place]) for place in group}
+        kept: list[int] = []
+        for place in sorted(group, key=lambda place: (-detail[place], place)):
+            found = (known.get(frozenset((better, place))) or _compared(opened, better, place) for better in kept)
+            pair = next((each for each in found if each.seen != _ALIKE or each.similarity >= similarity), None)
+            if pair is None:
+                kept.append(place)
+            else:
+                yield place, pair.first if pair.second == place else pair.second, pair
+
+
+def _compared(opened: Callable[[int], Tensor], first: int, second: int) -> Pair:
+    return Pair(first, second, _similarities(opened, [Candidate(first, second, fingerprints.WHOLE)])[0])
+
+
+def _with_captions(samples: Iterable[Sample], heirs: Mapping[str, tuple[str, ...]]) -> Iterable[Sample]:
+    """Those that have none take what is left to them."""
+    for sample in samples:
+        yield sample if sample.captions else replace(sample, captions=heirs.get(sample.name, ()))
