@@ -120,3 +120,19 @@ def dataset(folder: Path, pictures: Mapping[str, Image.Image]) -> Dataset:
     """Of pictures by their file names; each has its name as its caption."""
     files = (saved(picture, folder / name) for name, picture in pictures.items())
     return Dataset("test", tuple(sample(file, file.stem) for file in files))
+
+
+def random_copy(picture: Image.Image, generator: np.random.Generator) -> tuple[str, Image.Image]:
+    """A copy of a picture after one to three of these, with the name of what happened first."""
+    low, high = generator.uniform(0, 0.05, 2), generator.uniform(0, 0.05, 2)
+    kind = str(generator.choice(["jpeg", "webp"]))
+    changes = {
+        "recompressed": lambda shown: recompressed(shown, int(generator.integers(30, 90)), kind),
+        "resized": lambda shown: resized(shown, float(generator.uniform(0.4, 1.6))),
+        "cropped": lambda shown: cropped(shown, *low, *high),
+        "brightness": lambda shown: brightened(shown, float(generator.choice([0.7, 0.8, 0.9, 1.1, 1.2, 1.3]))),
+    }
+    chosen = [str(name) for name in generator.permutation(list(changes))[: generator.integers(1, 4)]]
+    for name in chosen:
+        picture = changes[name](picture)
+    return chosen[0], picture

@@ -1,0 +1,121 @@
+"""What the data-set nodes find of what was planted, and what they take out wrongly.
+
+The limits of the nodes were set by other scenes, looks and people than these.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from isengard.nodes.curation import duplicates, identity, quality
+from isengard.nodes.dataset import folder as folders
+from isengard.nodes.dataset.records import Dataset, Origin, Sample
+from isengard.sota.demo_base import people
+from isengard.tests import pictures
+from isengard.tests.benchmarks import embedding
+
+SIMILARITY, DEVIATIONS = 0.9, 3.5  # the nodes' own
+SIDE = 512
+SHARP, SETS, SET_SIZE, OTHERS = 160, 40, 20, 2
+
+
+def found(distinct: int, tell: Callable[[str], None] = print) -> dict[str, float]:
+    shares = dict(copies(distinct, tell))
+    shares |= {"blur": blur(tell), "identity": others(tell)}
+    return {
+        "duplicates_found": shares["duplicates_found"],
+        "distinct_dropped": shares["distinct_dropped"],
+        "planted_found": min(shares["blur"], shares["identity"]),
+        **{f"planted_found_{name}": shares[name] for name in ("blur", "identity")},
+    }
+
+
+def originals(count: int) -> Iterator[tuple[str, Image.Image]]:
+    """Different pictures: scenes, people in their looks, and photographs."""
+    for name in pictures.PHOTOGRAPHS:
+        yield f"{name}.png", pictures.photograph(name)
+    for number in range(count // 2):
+        yield f"scene{number}.png", pictures.scene(number, (SIDE, 400 if number % 2 else SIDE))
+    for number in range(count - count // 2 - len(pictures.PHOTOGRAPHS)):
+        yield f"person{number}.png", pictures.person(number % 20, number // 20, 384)
+
+
+def copies(count: int, tell: Callable[[str], None]) -> dict[str, float]:
+    generator, missed, planted = np.random.default_rng(11), Counter(), Counter()
+    with tempfile.TemporaryDirectory() as place:
+        for name, picture in originals(count):
+            pictures.saved(picture, Path(place) / name)
+            if generator.random() < 0.5:
+                how, copy = pictures.random_copy(picture, generator)
+                pictures.saved(copy, Path(place) / f"copy {how} {name}")
+                planted[how] += 1
+        loaded = folders.load(Path(place), "bench", folders.Options("a caption")).dataset
+        kept, dropped = duplicates.deduplicated(loaded, SIMILARITY)
+    names = {sample.name for sample in kept.samples}
+    wrong = [sample for sample in dropped.samples if _original(sample.name) not in sample.reason]
+    for name in (sample.name for sample in loaded.samples if sample.name.startswith("copy ")):
+        missed[name.split()[1]] += {name, _original(name)} <= names
+    for how, number in planted.items():
+        tell(f"copies, first {how:13} {number - missed[how]} of {number} found")
+    tell(f"distinct pictures taken out: {len(wrong)} of {count}")
+    for sample in wrong[:5]:
+        tell(f"  {sample.name}: {sample.reason}")
+    return {"duplicates_found": 1 - missed.total() / planted.total(), "distinct_dropped": len(wrong) / count}
+
+
+def _original(name: str) -> str:
+    return name.split(" ", 2)[2] if name.startswith("copy ") else name
+
+
+def blur(tell: Callable[[str], None]) -> float:
+    """Of pictures that are blurred by 3 to 8 pixels, or smeared by 12 to 30, at about 512."""
+    generator, missed, wrong = np.random.default_rng(12), 0, 0
+    for number in range(SHARP):
+        picture = pictures.scene(number, (SIDE, SIDE)) if number % 2 else pictures.person(number % 20, number, SIDE)
+        soft = (
+            pictures.blurred(picture, float(generator.uniform(3, 8)))
+            if generator.random() < 0.7
+            else pictures.smeared(picture, int(generator.integers(12, 30)))
+        )
+        missed += not _is_blurred(soft)
+        wrong += _is_blurred(picture)
+    tell(f"blurred pictures: {SHARP - missed} of {SHARP} found; {wrong} of {SHARP} sharp ones taken out")
+    return 1 - missed / SHARP
+
+
+def _is_blurred(picture: Image.Image) -> bool:
+    _, dropped = quality.sorted_out(Dataset("x", (_in_memory("x", picture),)), quality.Limits())
+    return any("blurred" in sample.reason for sample in dropped.samples)
+
+
+def others(tell: Callable[[str], None]) -> float:
+    """Of pictures of another person among a character's, by EfficientNet's vectors."""
+    generator, missed, wrong = np.random.default_rng(13), 0, 0
+    for number in range(SETS):
+        who = number % len(people.held_out())
+        odd = [int(each) for each in generator.choice([n for n in range(20) if n != who], OTHERS, replace=False)]
+        looks = [int(look) for look in generator.integers(1000, 9000, SET_SIZE)]
+        shown = [pictures.person(who, look, 224) for look in looks[OTHERS:]]
+        shown += [pictures.person(other, look, 224) for other, look in zip(odd, looks[:OTHERS], strict=True)]
+        samples = Dataset("x", tuple(_in_memory(f"{n}", each) for n, each in enumerate(shown)))
+        vectors = torch.from_numpy(embedding.embed([np.asarray(each) for each in shown]))
+        _, dropped = identity.without_others(samples, vectors, DEVIATIONS)
+        out = {int(sample.name) for sample in dropped.samples}
+        planted = set(range(SET_SIZE - OTHERS, SET_SIZE))
+        missed += len(planted - out)
+        wrong += len(out - planted)
+    count, rest = SETS * OTHERS, SETS * (SET_SIZE - OTHERS)
+    tell(f"other people: {count - missed} of {count} found; {wrong} of {rest} of the character's taken out")
+    return 1 - missed / count
+
+
+def _in_memory(name: str, picture: Image.Image) -> Sample:
+    pixels = torch.from_numpy(np.asarray(picture, np.float32) / 255)[None]
+    return Sample(name, pixels, picture.size, ("a caption",), Origin("bench", name))
