@@ -25,3 +25,12 @@ def load_all(comfy_model):
 def load(load_all):
     """A function that loads a MODEL alone, anew at each call."""
     return lambda kind: load_all(kind, output_vae=False, output_clip=False)[0]
+
+
+@pytest.fixture
+def one_thread():
+    """The network is so small that threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

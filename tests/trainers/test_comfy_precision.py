@@ -8,7 +8,8 @@ import torch
 from isengard.trainers import adapters, batch
 from isengard.trainers.config import ADAPTERS, PRECISIONS, AdapterConfig, TrainConfig
 
-from .test_comfy_model import CONFIG, all_three, examples
+from .comfy_examples import CONFIG, examples
+from .test_native_loss import all_three
 
 pytestmark = pytest.mark.comfyui
 

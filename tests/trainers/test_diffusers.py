@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from isengard.trainers import draws, loop, lora_file
 from isengard.trainers.config import AdapterConfig
 
-from .test_comfy_model import CONFIG, examples
+from .comfy_examples import CONFIG, examples
 
 pytestmark = pytest.mark.comfyui
 

@@ -16,7 +16,8 @@ from isengard.trainers import loop
 from isengard.trainers.config import TrainConfig
 from isengard.trainers.run_folder import METRICS, RESULT, RunFolder
 
-from .test_loop import EVERYTHING, everything, same
+from .runs import same
+from .test_resume import EVERYTHING, everything
 from .tiny import TinyBase
 
 KEY = "0" * 64

@@ -1,6 +1,6 @@
 """The native target against formulas written out from the papers, for schedules written out here.
 
-`test_comfy_model.py` does the same with ComfyUI's own schedules and networks.
+`test_native_loss.py` does the same with ComfyUI's own schedules and networks.
 """
 
 import pytest

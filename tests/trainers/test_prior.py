@@ -17,7 +17,7 @@ from isengard.trainers.config import (
 )
 from isengard.trainers.errors import TrainingError
 
-from .test_loop import changed, same, train
+from .runs import changed, same, train
 from .tiny import TinyBase, pictures
 
 
