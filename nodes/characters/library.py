@@ -64,7 +64,7 @@ class Library:
             data = (self.folder(slug) / FILE).read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
             known = ", ".join(self.slugs()[:5]) or "none yet"
-            raise UnknownCharacter(f"there is no character '{slug}' (there are: {known}).") from error
+            raise UnknownCharacter(f"there is no character '{slug}' (there are: {known}). Choose one, or save it.") from error
         return Stored(records.from_yaml(data.decode("utf-8", "replace"), slug), _etag(data))
 
     def create(self, name: str, **fields: str) -> Stored:
@@ -115,7 +115,8 @@ class Library:
         def remove(character: Character) -> Character:
             left = tuple(reference for reference in character.references if reference.file != file)
             if len(left) == len(character.references):
-                raise UnknownCharacter(f"'{slug}' has no reference '{file}'.")
+                known = ", ".join(reference.file for reference in left[:5]) or "none yet"
+                raise UnknownCharacter(f"'{slug}' has no reference '{file}' (there are: {known}). Load it again.")
             if (self.folder(slug) / REFERENCES / file).exists():  # else somebody took it away by hand
                 self._to_trash(self.folder(slug) / REFERENCES / file)
             return dataclasses.replace(character, references=left)
@@ -153,7 +154,8 @@ class Library:
     def restore(self, trashed: str) -> Stored:
         """Take a character back from the trash, under its slug or that with a number."""
         if trashed not in self.trash():
-            raise UnknownCharacter(f"there is no '{trashed}' in the trash.")
+            known = ", ".join(self.trash()[-5:]) or "nothing"
+            raise UnknownCharacter(f"there is no '{trashed}' in the trash (there is: {known}). Choose one of these.")
         slug = trashed.split("~", 1)[1]
         with self._locked(slug):
             free = next(each for each in numbered(slug) if not self.folder(each).exists())
@@ -166,7 +168,7 @@ class Library:
     def folder(self, slug: str) -> Path:
         """Raises UnknownCharacter for what cannot be a slug."""
         if not re.fullmatch(r"[\w-]+", slug):
-            raise UnknownCharacter(f"'{slug}' is no character's folder name.")
+            raise UnknownCharacter(f"'{slug}' is no character's folder name. Use letters, digits, '-' and '_'.")
         return self.root / slug
 
     def adopt(self, files: Path, character: Character) -> Stored:
