@@ -64,7 +64,9 @@ class Library:
             data = (self.folder(slug) / FILE).read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
             known = ", ".join(self.slugs()[:5]) or "none yet"
-            raise UnknownCharacter(f"there is no character '{slug}' (there are: {known}). Choose one, or save it.") from error
+            raise UnknownCharacter(
+                f"there is no character '{slug}' (there are: {known}). Choose one of these, or save it first."
+            ) from error
         return Stored(records.from_yaml(data.decode("utf-8", "replace"), slug), _etag(data))
 
     def create(self, name: str, **fields: str) -> Stored:
