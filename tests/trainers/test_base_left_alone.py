@@ -158,3 +158,21 @@ def test_a_lora_that_is_loaded_into_the_base_is_trained_on_and_left_there(comfy_
     merged = trained_on.model.diffusion_model.get_submodule(path).weight
     assert not torch.allclose(merged, weight, atol=1e-2), "the DoRA is not in the weights"
     assert torch.equal(merged, expected.model.diffusion_model.get_submodule(path).weight)
+
+
+def test_text_encoder_and_vae_leave_the_device_that_is_trained_on(comfy_model, load_all):
+    """To ComfyUI's memory management "cpu:0" is a device of its own, from which models are moved as from a card."""
+    import comfy.model_management
+
+    model, clip, vae = load_all("sd3")
+    others = [clip.patcher, vae.patcher]
+    for patcher in (model, *others):
+        patcher.load_device = torch.device("cpu", 0)
+
+    def on_the_device():
+        return [loaded.model for loaded in comfy.model_management.current_loaded_models if loaded.device.index == 0]
+
+    comfy.model_management.load_models_gpu(others)
+    assert all(patcher in on_the_device() for patcher in others)
+    with comfy_model.opened(model, "loaded"):
+        assert on_the_device() == [model]
