@@ -11,12 +11,13 @@ _SHARPEST = 20  # percent of the tiles
 
 
 def sharpness(grey: np.ndarray) -> float:
-    """1 minus the blur effect of the sharpest tiles of a picture (H,W uint8), 0..1: how much of what neighbours
-    differ by is lost when it is blurred once more (Crete et al., "The Blur Effect: Perception and Estimation
-    with a New No-Reference Perceptual Blur Metric", 2007, section 3), in the direction in which that is less. 1 where
-    there is nothing to be sharp."""
-    found = [_steps(grey.astype(np.float32), axis) for axis in (0, 1)]
-    steps, kept = (np.stack(parts) for parts in zip(*found, strict=True))  # 2,_TILES,_TILES
+    """1 minus the blur effect of the sharpest tiles of a picture (H,W uint8), 0..1: how much of what neighbours differ
+    by is lost when it is blurred once more (Crete et al., "The Blur Effect: Perception and Estimation with a New
+    No-Reference Perceptual Blur Metric", 2007, section 3), in the direction in which that is less. 1 where there is
+    nothing to be sharp."""
+    if min(grey.shape) < 2 * _WINDOW:
+        return 1.0
+    steps, kept = (np.stack(parts) for parts in zip(*(_steps(grey, axis) for axis in (0, 1)), strict=True))
     textured = steps.max(0) > _FLAT
     if not textured.any():
         return 1.0
@@ -26,21 +27,16 @@ def sharpness(grey: np.ndarray) -> float:
 
 def _steps(grey: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """For each tile the mean step between neighbours along an axis, and what a blur along it leaves of them."""
-    steps = np.abs(np.diff(grey, axis=axis))
-    blurred = np.abs(np.diff(_blurred(grey, axis), axis=axis))
-    return _tiled(steps), _tiled(np.minimum(steps, blurred))
-
-
-def _blurred(grey: np.ndarray, axis: int) -> np.ndarray:
-    """The running mean of _WINDOW pixels along an axis."""
-    before = _WINDOW // 2
-    padding = [(before + 1, before) if each == axis else (0, 0) for each in (0, 1)]
-    sums = np.moveaxis(np.cumsum(np.pad(grey, padding, "edge"), axis, dtype=np.float64), axis, 0)
-    return np.moveaxis((sums[_WINDOW:] - sums[:-_WINDOW]) / _WINDOW, 0, axis)
+    values = np.moveaxis(grey, axis, 0).astype(np.int16)
+    steps = np.abs(np.diff(values, axis=0))
+    padded = np.pad(values, [(_WINDOW // 2, _WINDOW // 2), (0, 0)], "edge")
+    blurred = np.abs(padded[_WINDOW:] - padded[:-_WINDOW])  # a running mean's step: what enters less what leaves
+    kept = np.minimum(_WINDOW * steps, blurred)
+    return _tiled(steps), _tiled(kept) / _WINDOW
 
 
 def _tiled(values: np.ndarray) -> np.ndarray:
     """The mean of each tile."""
-    edges = [np.linspace(0, side, min(_TILES, side) + 1).astype(int) for side in values.shape]
-    sums = np.add.reduceat(np.add.reduceat(values, edges[0][:-1], 0), edges[1][:-1], 1)
+    edges = [np.linspace(0, side, _TILES + 1).astype(int) for side in values.shape]
+    sums = np.add.reduceat(np.add.reduceat(values, edges[0][:-1], 0, dtype=np.int32), edges[1][:-1], 1)
     return sums / np.outer(*(np.diff(each) for each in edges))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,16 +56,21 @@ def scores_of(sample: Sample) -> dict[str, float]:
     """By the names of SCORES: blur.sharpness; the median of the brightness, 0..1; what is between its darkest and its
     brightest percent, 0..1; compression.quality_of_file, and compression.blockiness."""
     picture = images.opened(sample).convert("L")
-    grey = np.asarray(picture)
-    darkest, median, brightest = np.percentile(grey, (1, 50, 99)) / 255
+    darkest, median, brightest = _percentiles(picture, (1, 50, 99))
     in_memory = isinstance(sample.image, Tensor)
     return {
         "sharpness": blur.sharpness(np.asarray(_at_most(picture, _LONGEST))),
         "brightness": float(median),
         "contrast": float(brightest - darkest),
         "jpeg_quality": 100.0 if in_memory else compression.quality_of_file(sample.image.read_bytes()),
-        "blockiness": compression.blockiness(grey),
+        "blockiness": compression.blockiness(np.asarray(picture)),
     }
+
+
+def _percentiles(picture: Image.Image, percents: Sequence[float]) -> list[float]:
+    """Of the brightness (of a picture in "L"), 0..1."""
+    below = np.cumsum(picture.histogram())
+    return [float(np.searchsorted(below, percent / 100 * below[-1])) / 255 for percent in percents]
 
 
 def _measured(sample: Sample) -> Sample:
