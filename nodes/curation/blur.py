@@ -25,18 +25,18 @@ def sharpness(grey: np.ndarray) -> float:
     return float(1 - np.percentile(blur[textured], _SHARPEST))
 
 
-def _steps(grey: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+def _steps(grey: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
     """For each tile the mean step between neighbours along an axis, and what a blur along it leaves of them."""
     values = np.moveaxis(grey, axis, 0).astype(np.int16)
     steps = np.abs(np.diff(values, axis=0))
     padded = np.pad(values, [(_WINDOW // 2, _WINDOW // 2), (0, 0)], "edge")
     blurred = np.abs(padded[_WINDOW:] - padded[:-_WINDOW])  # a running mean's step: what enters less what leaves
     kept = np.minimum(_WINDOW * steps, blurred)
-    return _tiled(steps), _tiled(kept) / _WINDOW
+    return tuple(np.moveaxis(_tiled(each), 0, axis) for each in (steps, kept / _WINDOW))
 
 
 def _tiled(values: np.ndarray) -> np.ndarray:
     """The mean of each tile."""
     edges = [np.linspace(0, side, _TILES + 1).astype(int) for side in values.shape]
-    sums = np.add.reduceat(np.add.reduceat(values, edges[0][:-1], 0, dtype=np.int32), edges[1][:-1], 1)
+    sums = np.add.reduceat(np.add.reduceat(values, edges[0][:-1], 0, dtype=np.float32), edges[1][:-1], 1)
     return sums / np.outer(*(np.diff(each) for each in edges))

@@ -27,7 +27,7 @@ def blockiness(grey: np.ndarray) -> float:
     """How much more neighbours (H,W uint8) differ across the borders of a grid of 8 pixels than within it; about 1 for
     what was never compressed (after Wang, Sheikh and Bovik, "No-reference perceptual quality assessment of JPEG
     compressed images", 2002, section 2). The grid may begin anywhere, as after a crop."""
-    return max(_across(grey.astype(np.float32), axis) for axis in (0, 1))
+    return max(_across(grey.astype(np.int16), axis) for axis in (0, 1))
 
 
 def _across(grey: np.ndarray, axis: int) -> float:
