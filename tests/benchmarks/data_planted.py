@@ -14,27 +14,24 @@ import numpy as np
 import torch
 from PIL import Image
 
+from isengard.nodes.captions.findings import KINDS
 from isengard.nodes.curation import duplicates, identity, quality
 from isengard.nodes.dataset import folder as folders
 from isengard.nodes.dataset.records import Dataset, Origin, Sample
 from isengard.sota.demo_base import people
 from isengard.tests import pictures
+from isengard.tests.benchmarks import data_captions as captions
 from isengard.tests.benchmarks import embedding
 
 SIMILARITY, DEVIATIONS = 0.9, 3.5  # the nodes' own
 SIDE = 512
-SHARP, SETS, SET_SIZE, OTHERS = 160, 40, 20, 2
+SHARP, SETS, SET_SIZE, OTHERS, CAPTION_SETS = 160, 40, 20, 2, 60
 
 
 def found(distinct: int, tell: Callable[[str], None] = print) -> dict[str, float]:
-    shares = dict(copies(distinct, tell))
-    shares |= {"blur": blur(tell), "identity": others(tell)}
-    return {
-        "duplicates_found": shares["duplicates_found"],
-        "distinct_dropped": shares["distinct_dropped"],
-        "planted_found": min(shares["blur"], shares["identity"]),
-        **{f"planted_found_{name}": shares[name] for name in ("blur", "identity")},
-    }
+    shares = {"leaks": caption_faults(tell), "blur": blur(tell), "identity": others(tell)}
+    kinds = {f"planted_found_{name}": share for name, share in shares.items()}
+    return copies(distinct, tell) | {"planted_found": min(shares.values())} | kinds
 
 
 def originals(count: int) -> Iterator[tuple[str, Image.Image]]:
@@ -114,6 +111,22 @@ def others(tell: Callable[[str], None]) -> float:
     count, rest = SETS * OTHERS, SETS * (SET_SIZE - OTHERS)
     tell(f"other people: {count - missed} of {count} found; {wrong} of {rest} of the character's taken out")
     return 1 - missed / count
+
+
+def caption_faults(tell: Callable[[str], None]) -> float:
+    """Of faults planted in captions, one of each kind in each data set; tags and sentences in turns."""
+    generator, planted, told, wrong = np.random.default_rng(14), Counter(), Counter(), Counter()
+    for number in range(CAPTION_SETS):
+        faulty = captions.planted(number, generator)
+        wrong.update(each.kind for each in captions.findings(faulty.clean, faulty))
+        findings = captions.findings(faulty.dataset, faulty)
+        for kind, is_found in faulty.checks.items():
+            planted[kind] += 1
+            told[kind] += any(finding.kind == kind and is_found(finding) for finding in findings)
+    for kind, count in planted.items():
+        tell(f"captions, {KINDS[kind]:28} {told[kind]} of {count} found")
+    tell(f"findings in {CAPTION_SETS} data sets without faults: {dict(wrong)}")
+    return told.total() / planted.total()
 
 
 def _in_memory(name: str, picture: Image.Image) -> Sample:
