@@ -47,7 +47,7 @@ def main() -> None:
         found |= likeness_job.system(server.url) | against_core(server, options.repetitions)
     write(found)
     for name, value in found.items():
-        print(f"{name:36} {value:.3f}" if isinstance(value, float) else f"{name:36} {value}")
+        print(f"{name:36} {value:.3g}" if isinstance(value, float) else f"{name:36} {value}")
 
 
 def against_core(server: Server, repetitions: int, tell: Callable[[str], None] = print) -> dict[str, float]:

@@ -63,7 +63,7 @@ def main() -> None:
     found |= in_process(options.repetitions)
     write(found)
     for name, value in found.items():
-        print(f"{name:36} {value:.3f}" if isinstance(value, float) else f"{name:36} {value}")
+        print(f"{name:36} {value:.3g}" if isinstance(value, float) else f"{name:36} {value}")
 
 
 def data_set(server: Server, case: Case) -> str:
