@@ -6,7 +6,10 @@ import numpy as np
 
 _TILES = 6  # each way: a portrait's background may be blurred, and should not count
 _WINDOW = 9  # pixels, of the blur that a blurred picture hardly notices
+_ROUNDING = 1  # of 255: neighbours that differ by no more differ by chance
 _FLAT = 1.0  # mean step between neighbours (of 255) in a tile, below which there is nothing to be sharp
+_SMEARED = 0.5  # mean step along one direction of such a tile, below which it is blurred along it
+_PLAIN = 32  # of 255, between the darkest and the brightest pixel of a picture that shows nothing
 _SHARPEST = 20  # percent of the tiles
 
 
@@ -20,15 +23,15 @@ def sharpness(grey: np.ndarray) -> float:
     steps, kept = (np.stack(parts) for parts in zip(*(_steps(grey, axis) for axis in (0, 1)), strict=True))
     textured = steps.max(0) > _FLAT
     if not textured.any():
-        return 1.0
-    blur = np.where(steps > _FLAT / 4, kept / np.maximum(steps, 1e-6), 0).max(0)
+        return 1.0 if np.ptp(grey) < _PLAIN else 0.0
+    blur = np.where(steps > _SMEARED, kept / np.maximum(steps, 1e-6), 1.0).max(0)
     return float(1 - np.percentile(blur[textured], _SHARPEST))
 
 
 def _steps(grey: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
     """For each tile the mean step between neighbours along an axis, and what a blur along it leaves of them."""
     values = np.moveaxis(grey, axis, 0).astype(np.int16)
-    steps = np.abs(np.diff(values, axis=0))
+    steps = np.maximum(np.abs(np.diff(values, axis=0)) - _ROUNDING, 0)
     padded = np.pad(values, [(_WINDOW // 2, _WINDOW // 2), (0, 0)], "edge")
     blurred = np.abs(padded[_WINDOW:] - padded[:-_WINDOW])  # a running mean's step: what enters less what leaves
     kept = np.minimum(_WINDOW * steps, blurred)

@@ -23,7 +23,7 @@ class Limits:
     """What a picture has to keep within. sharpness, darkest, brightest (both of the median), contrast: 0..1.
     jpeg_quality: 0..100. blockiness: 1 or more. shortest: pixels of the shorter side."""
 
-    sharpness: float = 0.4
+    sharpness: float = 0.45
     darkest: float = 0.12
     brightest: float = 0.95
     contrast: float = 0.2

@@ -32,7 +32,7 @@ def tags_of(sample: Sample) -> frozenset[str]:
 def with_tags(dataset: Dataset, tags: str, which: str) -> tuple[Dataset, Dataset]:
     """The pictures that have any, all or none of the tags (between commas), and the others. Raises SelectionError
     where there are no tags."""
-    wanted = listed(tags)
+    wanted = frozenset(listed(tags))
     if not wanted:
         raise SelectionError("there are no tags to look for. Write some, with commas between them.")
     fits = {
@@ -77,7 +77,7 @@ def chosen(dataset: Dataset, count: int, how: str, seed: int = 0, score: str = "
 
 def weighted(dataset: Dataset, repeats: int, weight: float, tags: str = "") -> Dataset:
     """Repeats and weight of each picture (with any of the tags, where there are some) times these."""
-    wanted = listed(tags)
+    wanted = frozenset(listed(tags))
     return dataset.of(
         replace(each, repeats=each.repeats * repeats, weight=each.weight * weight)
         if not wanted or not wanted.isdisjoint(tags_of(each))

@@ -8,6 +8,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import uniform_filter1d
 
 from isengard.nodes.curation import blur, compression, quality
 from isengard.nodes.dataset import images
@@ -32,7 +33,8 @@ def sharpness(picture: Image.Image) -> float:
 def test_what_is_sharp_is_kept_and_what_is_blurred_is_not(picture):
     least = quality.Limits().sharpness
     assert sharpness(picture()) > least
-    assert sharpness(pictures.blurred(picture(), 4)) < least
+    assert sharpness(pictures.blurred(picture(), 2)) < least
+    assert sharpness(pictures.blurred(picture(), 20)) < least
     assert sharpness(pictures.smeared(picture(), 16)) < least
 
 
@@ -61,31 +63,33 @@ def test_tiny_pictures_are_measured_too(size):
 
 
 def test_blur_is_cretes():
-    """Against scikit-image's, over the whole picture."""
-    from skimage.measure import blur_effect
-
-    values = grey(pictures.photograph("camera"))
-    steps = [blur._steps(values, axis) for axis in (0, 1)]
-    ours = max((kept.sum() / step.sum()) for step, kept in steps)
-    assert ours == pytest.approx(blur_effect(values.astype(float), h_size=9), abs=0.03)
+    """The paper's equations 1 to 6 over the whole picture, by scipy's filter; steps by chance count a little there."""
+    values = grey(pictures.photograph("camera")).astype(float)
+    for axis in (0, 1):
+        own, blurred = (
+            np.abs(np.diff(each, axis=axis)) for each in (values, uniform_filter1d(values, 9, axis, mode="nearest"))
+        )
+        expected = 1 - np.maximum(0, own - blurred).sum() / own.sum()
+        steps, kept = blur._steps(values.astype(np.uint8), axis)
+        assert kept.mean() / steps.mean() == pytest.approx(expected, abs=0.04)
 
 
 @pytest.mark.parametrize("asked", [5, 20, 50, 75, 90, 100])
 def test_jpeg_quality_is_what_was_asked_for(asked):
     buffer = io.BytesIO()
     pictures.photograph("chelsea").save(buffer, "jpeg", quality=asked)
-    assert compression.quality_of_file(buffer.getvalue()) == pytest.approx(asked, abs=3)
+    assert compression.quality_of_file(buffer.getvalue()) == asked
 
 
 def test_only_jpeg_has_a_quality():
     assert compression.quality_of_file(images.png(pictures.photograph("chelsea"))) == 100
 
 
-@pytest.mark.parametrize("picture", SHARP)
+@pytest.mark.parametrize("picture", [each for each in SHARP if not each.id.startswith("person")])
 def test_blocks_are_seen_after_the_file_was_saved_anew_and_cut(picture):
     most = quality.Limits().blockiness
     assert compression.blockiness(grey(picture())) < most
-    rough = pictures.recompressed(picture(), 8)
+    rough = pictures.recompressed(picture(), 6)
     assert compression.blockiness(grey(rough)) > most
     assert compression.blockiness(grey(rough.crop((3, 5, *rough.size)))) > most
 
@@ -123,8 +127,9 @@ def test_a_rough_jpeg_is_told_with_its_quality(tmp_path):
 
 def test_every_fault_is_told(tmp_path):
     bad = pictures.blurred(pictures.brightened(pictures.photograph("astronaut"), 0.05), 5).resize((128, 128))
-    _, dropped = quality.sorted_out(one(bad, tmp_path), quality.Limits())
-    assert [part.split(" (")[0] for part in dropped.samples[0].reason.split("; ")][:2] == ["too small", "too dark"]
+    (dropped,) = quality.sorted_out(one(bad, tmp_path), quality.Limits())[1].samples
+    for fault in ("too small (", "too dark (", "too little contrast ("):
+        assert fault in dropped.reason
 
 
 @pytest.mark.parametrize("name", pictures.PHOTOGRAPHS)
