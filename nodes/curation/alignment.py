@@ -15,6 +15,7 @@ SIDE = 128  # pixels of the pictures that are compared, whatever the aspect rati
 _COARSE_STEPS, _FINE_STEPS = 8, 5
 _LARGEST_STRETCH = 1.3  # of one side, beyond which it is no slight crop
 _LEAST_SHARED = 0.6  # of the second picture, that the first has to show
+_PLAIN = 0.02  # deviation of the brightness, in 0..1, below which a picture has no tones to compare
 _PATCH = 7  # pixels: what counts as a place
 _EDGE = 3  # pixels at the border that are not compared
 
@@ -91,17 +92,18 @@ def _tone_error(seen: Tensor, part: Tensor, shared: Tensor) -> tuple[Tensor, Ten
 
 
 def _toned(seen: Tensor, part: Tensor, shared: Tensor) -> Tensor:
-    """`seen` as bright as `part`: each channel by the parabola that fits best, which is near enough to a gamma."""
-    count, channels = seen.shape[:2]
-    flat, goal = (each.flatten(2).flatten(0, 1) for each in (seen, part))
-    weight = shared.expand_as(seen).flatten(2).flatten(0, 1)
+    """`seen` as bright as `part`, by the parabola that fits best, which is near enough to a gamma: one for all
+    channels, or any plain colour would fit any other. Plain pictures stay as they are."""
+    flat, goal = seen.flatten(1), part.flatten(1)
+    weight = shared.expand_as(seen).flatten(1)
     powers = torch.stack([torch.ones_like(flat), flat, flat.square()], 1)
     weighted = powers * weight[:, None]
-    ridge = torch.tensor([0.0, 1.0, 1.0])  # towards the tone as it is, where a plain picture leaves it open
-    normal = weighted @ powers.mT + 1e-3 * torch.diag(ridge + 1e-6) * weight.sum(1)[:, None, None]
+    ridge = torch.tensor([1e-6, 1.0, 1.0])  # towards the tone as it is, where a dull picture leaves it open
+    normal = weighted @ powers.mT + 1e-3 * torch.diag(ridge) * weight.sum(1)[:, None, None]
     wanted = weighted @ (goal - flat)[..., None]
-    fitted = (powers * torch.linalg.solve(normal, wanted)).sum(1) + flat
-    return fitted.reshape(count, channels, *seen.shape[2:])
+    change = (powers * torch.linalg.solve(normal, wanted)).sum(1)
+    is_plain = torch.minimum(flat.std(1), goal.std(1)) < _PLAIN
+    return (flat + torch.where(is_plain[:, None], 0.0, change)).reshape(seen.shape)
 
 
 def _worst_place(seen: Tensor, part: Tensor, shared: Tensor) -> Tensor:

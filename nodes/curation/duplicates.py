@@ -21,7 +21,7 @@ from .fingerprints import Candidate
 
 _ALIKE = "near-duplicate"
 _PAIRS = 32  # aligned at once
-_MOST_DIFFERENT = 0.12  # of the mean over a picture, in 0..1, beyond which a pair is not aligned
+_MOST_DIFFERENT = 0.2  # of the mean over a picture, in 0..1, beyond which a pair is not aligned
 _OPENED = 256  # pictures that are kept for the next comparison; 48 MB
 
 
@@ -146,7 +146,7 @@ def _weaker(
 ) -> Iterable[tuple[int, int, Pair]]:
     """Each picture that is one with a better one that stays: its place, that one's, and what shows it. One that only
     hangs together with them by way of others stays, since a slow change is many pictures."""
-    known = {frozenset((pair.first, pair.second)): pair for pair in pairs}
+    known = {frozenset((pair.first, pair.second)): pair for pair in reversed(pairs)}  # the surest comes first
     for group in _groups(pairs):
         detail = {place: quality.detail(samples[place]) for place in group}
         kept: list[int] = []

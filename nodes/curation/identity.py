@@ -16,7 +16,7 @@ SCORE = (
     "identity"  # of a sample: how many deviations it is more like the others (or less, below 0) than they usually are
 )
 _FEWEST = 4  # pictures, of which one can be said to be odd
-_LIKEST = 0.5  # of the others, that a picture is compared with: some of them may be odd too
+_LIKEST = 0.3  # of the others, that a picture is compared with: some of them may be odd too
 _TO_SIGMA = 1.4826  # a normal distribution's deviation, over its median absolute deviation
 
 
@@ -38,7 +38,7 @@ def without_others(
 ) -> tuple[Dataset, Dataset]:
     """What shows the one whom most of the pictures show (or the references), and what does not.
 
-    Each picture is compared with the half of the others that is most like it. It is odd where that is lower than usual
+    Each picture is compared with the third of the others that is most like it. It is odd where that is lower than usual
     by so many deviations; what is usual is said by the median, and how much pictures deviate by the median absolute
     deviation, so that odd ones hardly change either (Leys et al., "Detecting outliers", 2013). vectors: N,d;
     references: M,d; both of unit length. Raises TooFew.
@@ -66,7 +66,7 @@ def without_others(
 
 
 def _likeness(some: Tensor, others: Tensor, themselves: bool) -> Tensor:
-    """N: the mean cosine with the likest half of the others."""
+    """N: the mean cosine with the likest of the others."""
     cosines = some @ others.T
     if themselves:
         cosines = cosines.fill_diagonal_(-2)

@@ -105,7 +105,7 @@ class DeduplicateDataset(io.ComfyNode):
                 dataset_input(),
                 io.Float.Input(
                     "similarity",
-                    default=0.9,
+                    default=0.75,
                     min=0.5,
                     max=1.0,
                     step=0.01,
@@ -153,7 +153,7 @@ class DropOddOnesOut(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "deviations",
-                    default=3.5,
+                    default=2.0,
                     min=0.5,
                     max=20.0,
                     step=0.1,

@@ -23,7 +23,7 @@ from isengard.tests import pictures
 from isengard.tests.benchmarks import data_captions as captions
 from isengard.tests.benchmarks import embedding
 
-SIMILARITY, DEVIATIONS = 0.9, 3.5  # the nodes' own
+SIMILARITY, DEVIATIONS = 0.75, 2.0  # the nodes' own
 SIDE = 512
 SHARP, SETS, SET_SIZE, OTHERS, CAPTION_SETS = 160, 40, 20, 2, 60
 

@@ -24,7 +24,7 @@ from isengard.nodes.dataset import folder  # noqa: E402
 def main() -> None:
     bare, started = peak_mb(), time.perf_counter()
     loaded = folder.load(Path(sys.argv[1]), "bench", folder.Options("a caption")).dataset
-    kept, _ = duplicates.deduplicated(loaded, 0.9)
+    kept, _ = duplicates.deduplicated(loaded, 0.75)
     quality.sorted_out(kept, quality.Limits())
     seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "bare_mb": bare, "peak_mb": peak_mb(), "kept": len(kept.samples)}))

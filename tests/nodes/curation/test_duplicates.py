@@ -13,8 +13,7 @@ from isengard.nodes.curation import duplicates, fingerprints
 from isengard.nodes.dataset.records import Box, Dataset, Origin, Sample
 from isengard.tests import pictures
 
-SIMILARITY = 0.9  # the node's
-DISTINCT = {f"scene {n}.png": (512, 384) for n in range(12)}
+SIMILARITY = 0.75  # the node's
 
 
 def originals() -> dict[str, Image.Image]:
