@@ -51,7 +51,7 @@ def test_several_odd_ones_do_not_hide_each_other():
 
 def test_references_say_who_is_meant_even_where_most_show_another():
     vectors = torch.cat([around(0, 4, 0), around(5, 12, 1)])
-    _, dropped = identity.without_others(named(16), vectors, 3.5, references=around(0, 8, 2))
+    _, dropped = identity.without_others(named(16), vectors, 10.0, references=around(0, 8, 2))
     assert [sample.name for sample in dropped.samples] == [str(n) for n in range(4, 16)]
 
 
