@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from . import routes
+from .captions import nodes as captions
 from .characters import nodes as characters
 from .curation import nodes as curation
 from .dataset.nodes import DatasetFromImages, DatasetToImages, LoadDataset, SaveDataset
@@ -29,6 +30,7 @@ NODES: list[type[io.ComfyNode]] = [
     DatasetToImages,
     SaveDataset,
     *curation.NODES,
+    *captions.NODES,
     TrainConfigNode,
     PictureSettings,
     PriorPreservation,

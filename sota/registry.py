@@ -1,4 +1,4 @@
-"""Reads registry.yml: the model families that the pack knows, and settings to train them with."""
+"""Reads registry.yml: the model families that the pack knows, how to train them, and how to caption for them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any
 
 import yaml
 
+from ..trainers import setting
 from ..trainers.config import TrainConfig
 from ..trainers.lora_file import BaseModel
 
 FILE = Path(__file__).with_name("registry.yml")
 BUDGETS = ("draft", "standard", "thorough")
 DEMO_BASE = "demo_base"
+TAGS, SENTENCES, EITHER = "tags", "sentences", "either"
+CAPTION_STYLES = (TAGS, SENTENCES, EITHER)
 _LARGEST_DEMO_BASE = 50e6  # parameters; the smallest Stable Diffusion 3 has two thousand millions
 
 
@@ -24,9 +27,31 @@ class UnknownFamily(ValueError):
 
 
 @dataclass(frozen=True)
+class CaptionPolicy:
+    """How captions for a family are written.
+
+    style: one of CAPTION_STYLES. tokens: how long they are at most, as the text encoder counts, with start, end and
+    what ComfyUI writes around them. name, leave_out: for people: what a character's captions say, and what they leave
+    to the trigger. source: of all this. Raises ConfigError for what cannot be.
+    """
+
+    style: str = setting.choice(TAGS, CAPTION_STYLES)
+    tokens: int = setting.whole(77, 1, 1_000_000)
+    name: str = setting.text()
+    leave_out: str = setting.text()
+    source: str = setting.text()
+
+    def __post_init__(self):
+        setting.check(self)
+        empty = [what for what in ("name", "leave_out", "source") if not getattr(self, what).strip()]
+        if empty:
+            raise setting.ConfigError(f"the caption policy has no {', '.join(empty)}. Write in words what they are.")
+
+
+@dataclass(frozen=True)
 class Family:
     """A model family. comfyui: classes by which ComfyUI knows it. base: how a LoRA file names it. presets: by budget.
-    source: of the settings; measured: whether they were measured with this trainer."""
+    source: of the settings; measured: whether they were measured with this trainer. captions: how to write them."""
 
     key: str
     name: str
@@ -35,6 +60,7 @@ class Family:
     presets: Mapping[str, TrainConfig]
     source: str
     measured: bool
+    captions: CaptionPolicy
 
 
 @functools.cache
@@ -69,7 +95,15 @@ def _family(key: str, entry: Mapping[str, Any]) -> Family:
         presets,
         entry["source"],
         entry["measured"],
+        _policy(key, entry.get("captions")),
     )
+
+
+def _policy(key: str, entry: Any) -> CaptionPolicy:
+    try:
+        return CaptionPolicy(**entry)
+    except (TypeError, setting.ConfigError) as error:
+        raise setting.ConfigError(f"captions of {key} in registry.yml cannot be read ({error}). Mend them.") from error
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,14 +73,14 @@ def _words(phrase: str) -> str:
 
 
 def _start(phrase: str) -> str:
-    return r"(?<![^\W_])" if _parted_by_spaces(phrase.strip()[0]) else ""
+    return r"(?<![^\W_])" if parted_by_spaces(phrase.strip()[0]) else ""
 
 
 def _end(phrase: str) -> str:
-    return r"(?![^\W_])" if _parted_by_spaces(phrase.strip()[-1]) else ""
+    return r"(?![^\W_])" if parted_by_spaces(phrase.strip()[-1]) else ""
 
 
-def _parted_by_spaces(sign: str) -> bool:
+def parted_by_spaces(sign: str) -> bool:
     """Whether words of this sign's script have spaces between them: true of letters with capitals, and digits."""
     return sign.isdigit() or sign.lower() != sign.upper()
 

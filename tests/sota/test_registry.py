@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from isengard.sota import registry
+from isengard.trainers.setting import ConfigError
 
 
 def test_every_family_has_settings_for_every_budget():
@@ -41,3 +43,36 @@ def test_the_classes_are_comfyuis(comfy_model):
     known = {model.__name__ for model in comfy.supported_models.models}
     for family in registry.families().values():
         assert set(family.comfyui) <= known, family.key
+
+
+def test_every_family_says_how_to_caption_for_it():
+    for family in registry.families().values():
+        assert family.captions.style in registry.CAPTION_STYLES
+        assert family.captions.source
+    styles = {key: family.captions.style for key, family in registry.families().items()}
+    assert styles["sd15"] == styles[registry.DEMO_BASE] == registry.TAGS
+    assert styles["sdxl"] == registry.EITHER
+    assert styles["flux"] == styles["qwen_image"] == registry.SENTENCES
+
+
+GOOD = {"style": "tags", "tokens": 77, "name": "a", "leave_out": "b", "source": "c"}
+
+
+@pytest.mark.parametrize(
+    "entry, message",
+    [
+        (GOOD | {"style": "poems"}, "style is 'poems'; choose one of tags, sentences, either"),
+        (GOOD | {"tokens": 0}, "tokens is 0"),
+        (GOOD | {"tokens": "many"}, "tokens is 'many'"),
+        (GOOD | {"name": " "}, "has no name"),
+        (GOOD | {"source": ""}, "has no source"),
+        (GOOD | {"leave_out": 3}, "leave_out is 3"),
+        (GOOD | {"colour": "red"}, "colour"),
+        (None, "captions of sd15 in registry.yml cannot be read"),
+        ("tags", "captions of sd15 in registry.yml cannot be read"),
+    ],
+)
+def test_a_caption_policy_that_cannot_be(entry, message):
+    family = yaml.safe_load(registry.FILE.read_text(encoding="utf-8"))["sd15"] | {"captions": entry}
+    with pytest.raises(ConfigError, match=message):
+        registry._family("sd15", family)
