@@ -6,6 +6,7 @@ from . import routes
 from .captions import nodes as captions
 from .characters import nodes as characters
 from .curation import nodes as curation
+from .cropping import nodes as cropping
 from .dataset.nodes import DatasetFromImages, DatasetToImages, LoadDataset, SaveDataset
 from .evaluation.nodes import LossChart
 from .models.nodes import DemoBase
@@ -31,6 +32,7 @@ NODES: list[type[io.ComfyNode]] = [
     SaveDataset,
     *curation.NODES,
     *captions.NODES,
+    *cropping.NODES,
     TrainConfigNode,
     PictureSettings,
     PriorPreservation,
