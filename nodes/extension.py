@@ -10,6 +10,7 @@ from .cropping import nodes as cropping
 from .dataset.nodes import DatasetFromImages, DatasetToImages, LoadDataset, SaveDataset
 from .evaluation.nodes import LossChart
 from .models.nodes import DemoBase
+from .overview import nodes as overview
 from .sampling.nodes import ContactSheet
 from .settings.nodes import (
     AdapterSettings,
@@ -33,6 +34,7 @@ NODES: list[type[io.ComfyNode]] = [
     *curation.NODES,
     *captions.NODES,
     *cropping.NODES,
+    *overview.NODES,
     TrainConfigNode,
     PictureSettings,
     PriorPreservation,

@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from PIL import Image, ImageDraw, ImageFont
 
-_BACKGROUND, _INK, _MUTED, _LINE = "#ffffff", "#1c1c1e", "#6b6b70", "#d9d9de"
+from ..style import BACKGROUND, INK, LINE, MUTED
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Row:
 def draw(title: str, sections: Sequence[Section], rows: Sequence[Row]) -> Image.Image:
     """The sheet as one picture."""
     layout = _Layout(rows[0].pictures[0].size, tuple(len(section.labels) for section in sections))
-    sheet = Image.new("RGB", (layout.width, layout.height(rows)), _BACKGROUND)
+    sheet = Image.new("RGB", (layout.width, layout.height(rows)), BACKGROUND)
     pen = ImageDraw.Draw(sheet)
 
-    pen.text((layout.gap, layout.gap), title, font=layout.font(1.5), fill=_INK)
+    pen.text((layout.gap, layout.gap), title, font=layout.font(1.5), fill=INK)
     _draw_headings(pen, layout, sections)
     y = layout.top
     for row in rows:
         for line in layout.wrap(row.prompt):
-            pen.text((layout.gap, y), line, font=layout.font(1), fill=_INK)
+            pen.text((layout.gap, y), line, font=layout.font(1), fill=INK)
             y += layout.line
         y += layout.gap // 2
         for x, picture in zip(layout.columns, row.pictures, strict=True):
@@ -54,10 +54,10 @@ def _draw_headings(pen: ImageDraw.ImageDraw, layout: _Layout, sections: Sequence
         places = [next(columns) for _ in section.labels]
         right = places[-1] + layout.cell[0]
         y = layout.gap + 2 * layout.text
-        pen.text((places[0], y), section.heading, font=layout.font(1.1), fill=_INK)
-        pen.line([(places[0], y + layout.line), (right, y + layout.line)], fill=_LINE, width=max(1, layout.text // 12))
+        pen.text((places[0], y), section.heading, font=layout.font(1.1), fill=INK)
+        pen.line([(places[0], y + layout.line), (right, y + layout.line)], fill=LINE, width=max(1, layout.text // 12))
         for x, label in zip(places, section.labels, strict=True):
-            pen.text((x, y + round(1.15 * layout.line)), label, font=layout.font(0.85), fill=_MUTED)
+            pen.text((x, y + round(1.15 * layout.line)), label, font=layout.font(0.85), fill=MUTED)
 
 
 @dataclass(frozen=True)
