@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
+_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\ud800-\udfff]')  # the last: halves of a character
 _LONGEST = 200  # bytes; file systems take 255, with an ending and a number
+_AROUND = re.compile(r"^[\s.]+|[\s.]+$")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # reserved on Windows
 
 
@@ -25,13 +26,15 @@ def confined(root: Path, name: str, what: str) -> Path:
     name: one or more path elements, separated by '/'. what: for the message, as in "folder".
     """
     root = root.resolve()
-    path = (root / _checked(name, what)).resolve()
+    path = (root / checked(name, what)).resolve()
     if path != root and root not in path.parents:
         raise BadName(f"{what} '{name}' leads out of {root.name}/. Use a name below it, without links that lead out.")
     return path
 
 
-def _checked(name: str, what: str) -> str:
+def checked(name: str, what: str, longest: int = _LONGEST) -> str:
+    """`name`, where it is path elements that every system can have, separated by "/". longest: each of them, in bytes.
+    Raises BadName for another one."""
     elements = name.split("/")
     if not name.strip() or "\\" in name or any(element in ("", ".", "..") for element in elements):
         raise BadName(
@@ -39,11 +42,20 @@ def _checked(name: str, what: str) -> str:
             "no '..' and no absolute path."
         )
     for element in elements:
-        if len(element.encode()) > _LONGEST:
-            raise BadName(f"{what} '{name[:40]}…' is too long for a file. Use at most {_LONGEST} letters.")
         if _FORBIDDEN.search(element) or is_reserved(element) or element != element.strip() or element[-1] == ".":
             raise BadName(f"{what} '{name}' cannot be a file name on every system ('{element}'). Choose another name.")
+        if len(element.encode()) > longest:
+            raise BadName(f"{what} '{name[:40]}…' is too long for a file. Use at most {longest} letters.")
     return name
+
+
+def mended(name: str, otherwise: str) -> str:
+    """One path element like `name` that every system can have, and that is not hidden; `otherwise` where nothing is
+    left of it."""
+    element = _FORBIDDEN.sub("-", name.replace("/", "-").replace("\\", "-"))
+    element = element.encode()[:_LONGEST].decode(errors="ignore")
+    element = _AROUND.sub("", element)
+    return element if element and not is_reserved(element) else otherwise
 
 
 def is_reserved(element: str) -> bool:

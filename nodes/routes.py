@@ -10,8 +10,9 @@ import folder_paths
 from aiohttp import web
 from server import PromptServer
 
-from .characters import rest
+from .characters import rest as characters
 from .characters.nodes import library
+from .dataset import rest as datasets
 from .training.finish import REQUESTS
 
 
@@ -19,8 +20,12 @@ def register() -> None:
     """Add the routes; ComfyUI does so once, when it loads the pack."""
     routes = PromptServer.instance.routes
     routes.post("/isengard/train/finish")(finish)
-    for method, path, handler in rest.handlers(library, _lora):
+    for method, path, handler in (*characters.handlers(library, _lora), *datasets.handlers(_input)):
         routes.route(method, path)(handler)
+
+
+def _input() -> Path:
+    return Path(folder_paths.get_input_directory())
 
 
 def _lora(name: str) -> Path | None:

@@ -6,6 +6,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { addUpload, discardUploads } from "./dataset_upload.mjs";
 import { LiveLoss } from "./live_loss.mjs";
 import { Runs } from "./runs.mjs";
 import { addSavedName } from "./saved_name.mjs";
@@ -16,6 +17,7 @@ const TEXT_HEIGHTS = { prompts: 160, negative: 70 }; // pixels; the rest of the 
 const ADDITIONS = {
   IsengardTrainLora: (node) => views.set(node, new LiveLoss(node)),
   IsengardSaveLora: addSavedName,
+  IsengardLoadDataset: addUpload,
   IsengardContactSheet: limitTexts,
 };
 
@@ -28,6 +30,7 @@ app.registerExtension({
 
   setup() {
     loadStyle();
+    window.addEventListener("pagehide", discardUploads);
     api.addEventListener("isengard.train", ({ detail }) => show(runs.record(detail)));
     api.addEventListener("execution_success", () => runs.end("finished").forEach(show));
     api.addEventListener("execution_interrupted", () => runs.end("interrupted").forEach(show));

@@ -1,8 +1,8 @@
 /** The live part of a Train node: its loss curve and the numbers of the run, as a DOM widget. */
 
 import { api } from "../../scripts/api.js";
-import { app } from "../../scripts/app.js";
 import { path, range, smoothed } from "./curve.mjs";
+import { addPart, forwardToCanvas, make } from "./node_parts.mjs";
 
 /** @typedef {import("./runs.mjs").Run} Run */
 
@@ -73,9 +73,7 @@ export class LiveLoss {
   }
 
   #addTo(node) {
-    const size = { getMinHeight: () => HEIGHT, hideOnZoom: false };
-    const widget = node.addDOMWidget("live_loss", "isengard_live_loss", this.element, { ...size, serialize: false });
-    widget.serialize = false; // nothing of it belongs into a saved workflow
+    addPart(node, "live_loss", this.element, { getMinHeight: () => HEIGHT });
     forwardToCanvas(this.element);
   }
 }
@@ -134,12 +132,6 @@ async function askToFinish(node) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-function make(tag, name) {
-  const element = document.createElement(tag);
-  element.className = name;
-  return element;
-}
-
 function row(...parts) {
   const element = make("div", "isengard-live-row");
   element.append(...parts);
@@ -177,15 +169,4 @@ function number(value, digits) {
   const size = Math.abs(value);
   if (size && (size < 1e-3 || size >= 1e6)) return value.toExponential(digits - 1);
   return String(Number(value.toPrecision(digits)));
-}
-
-/** Over the chart the wheel zooms and the middle button pans, as elsewhere. Vue nodes see to that themselves. */
-function forwardToCanvas(element) {
-  const forward = (event) => {
-    if (window.LiteGraph?.vueNodesMode) return;
-    event.preventDefault();
-    app.canvas.canvas.dispatchEvent(new event.constructor(event.type, event));
-  };
-  element.addEventListener("wheel", forward);
-  element.addEventListener("pointerdown", (event) => event.button === 1 && forward(event));
 }

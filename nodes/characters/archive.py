@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
-import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from .. import zips
 from ..dataset import images
 from . import records
 from .library import FILE, LORAS, REFERENCES, Library, Stored
@@ -37,15 +37,14 @@ def read(library: Library, file: Path) -> Stored:
     """Add the character of an archive, beside those that are there. Raises ArchiveError for what `write` did not write:
     other files, names that lead elsewhere, files that are missing, damaged or far too large."""
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zips.opened(file) as archive:
             inside = _checked(archive)
-            character = records.from_yaml(archive.read(inside[FILE]).decode("utf-8", "replace"), "imported")
+            character = records.from_yaml(zips.content(archive, inside[FILE]).decode("utf-8", "replace"), "imported")
             with tempfile.TemporaryDirectory(dir=_made(library.root), prefix=".import-") as temporary:
                 _unpack(archive, inside, character, Path(temporary))
                 return library.adopt(Path(temporary), character)
-    # RuntimeError: encrypted; zlib.error: a damaged stream
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise ArchiveError(f"this is no zip file that can be read ({error}).") from error
+    except zips.ZipError as error:
+        raise ArchiveError(str(error)) from error
 
 
 def _made(folder: Path) -> Path:
@@ -61,18 +60,11 @@ def _files(character: Character) -> list[str]:
 
 def _checked(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """The archive's files by their place in the character's folder."""
-    files = [info for info in archive.infolist() if not info.is_dir()]
-    if len(files) > _MOST_FILES or sum(info.file_size for info in files) > _MOST_BYTES:
-        raise ArchiveError(
-            f"the archive unpacks to {len(files)} files of {sum(info.file_size for info in files) / 2**30:.1f} GB; at "
-            f"most {_MOST_FILES} of {_MOST_BYTES / 2**30:.0f} GB are read."
-        )
     inside = {}
-    for info in files:
-        parts = PurePosixPath(info.filename).parts
-        if "\\" in info.filename or any(part in ("..", "/") or ":" in part for part in parts):
-            raise ArchiveError(f"the archive has a file '{info.filename}' that leads out of it.")
-        inside["/".join(parts[1:])] = info
+    for name, info in zips.members(archive, zips.Limits(_MOST_FILES, _MOST_BYTES)).items():
+        if ":" in name:
+            raise ArchiveError(f"the archive has a file '{name}' that leads out of it on some systems.")
+        inside[name.partition("/")[2]] = info
     if FILE in inside and inside[FILE].file_size > _LONGEST_YAML:
         raise ArchiveError(f"{FILE} in the archive has {inside[FILE].file_size} bytes; it is no character's.")
     if FILE not in inside:
@@ -91,8 +83,8 @@ def _unpack(archive: zipfile.ZipFile, inside: dict[str, zipfile.ZipInfo], charac
             raise ArchiveError(f"the archive has no {place}, which its {FILE} names.")
         target.parent.mkdir(exist_ok=True)
         digest = hashlib.sha256()
-        with archive.open(inside[place]) as source, open(target, "wb") as out:
-            while block := source.read(2**20):
+        with open(target, "wb") as out:
+            for block in zips.blocks(archive, inside[place]):
                 digest.update(block)
                 out.write(block)
         if digest.hexdigest() != sha256:

@@ -13,13 +13,14 @@ import functools
 import io
 import tempfile
 import urllib.parse
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from ..dataset import images
+from ..rest import ZIP, Handler, Refused, answered, check_type, json_object, save_body
 from . import archive, records
 from .library import REFERENCES, Conflict, Library, Stored, UnknownCharacter
 from .records import CharacterError
@@ -29,8 +30,6 @@ TRASH = "/isengard/trash"
 _FIELDS = ("name", "trigger", "class_noun", "description", "notes", "chosen")
 _ABOUT = ("run", "base", "note", "scores")
 _SIDES = (64, 512)  # of a thumbnail, in pixels
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def handlers(library: Callable[[], Library], find_lora: Callable[[str], Path | None]) -> list[tuple[str, str, Handler]]:
@@ -55,32 +54,7 @@ def handlers(library: Callable[[], Library], find_lora: Callable[[str], Path | N
     ]
 
 
-class Refused(Exception):
-    """What is answered in place of what was asked for."""
-
-    def __init__(self, status: int, message: str):
-        super().__init__(message)
-        self.status = status
-
-
-def _answered(handler: Callable[..., Awaitable[web.StreamResponse]]) -> Any:
-    """Errors as JSON, with the status that belongs to them."""
-
-    @functools.wraps(handler)
-    async def answering(self: _Handlers, request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(self, request)
-        except Refused as error:
-            status, message = error.status, str(error)
-        except UnknownCharacter as error:
-            status, message = 404, str(error)
-        except Conflict as error:
-            status, message = 412, str(error)
-        except (CharacterError, images.UnreadableImage) as error:
-            status, message = 400, str(error)
-        return web.json_response({"error": message}, status=status)
-
-    return answering
+_answered = answered({UnknownCharacter: 404, Conflict: 412, CharacterError: 400, images.UnreadableImage: 400})
 
 
 class _Handlers:
@@ -126,18 +100,16 @@ class _Handlers:
 
     @_answered
     async def imported(self, request: web.Request) -> web.Response:
-        _check_type(request, "application/zip")
+        check_type(request, ZIP)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "import.zip"
-            with open(file, "wb") as out:
-                async for block in request.content.iter_chunked(2**20):
-                    out.write(block)
+            await save_body(request, file)
             return _one(await asyncio.to_thread(archive.read, self._library(), file), 201)
 
     @_answered
     async def uploaded(self, request: web.Request) -> web.Response:
         """The body is the picture's file; ?name= its name, ?caption= what it shows."""
-        _check_type(request, "image/")
+        check_type(request, "image/")
         data = await request.read()
         await asyncio.to_thread(images.decode, data)
         name, caption = request.query.get("name", "picture"), request.query.get("caption", "")
@@ -215,16 +187,8 @@ def _one(stored: Stored, status: int = 200) -> web.Response:
 
 async def _json(request: web.Request, known: tuple[str, ...]) -> dict[str, Any]:
     """The body's fields. Raises Refused for another type of body, unknown fields, and fields that are not text."""
-    _check_type(request, "application/json")
-    try:
-        fields = await request.json()
-    except ValueError as error:
-        raise Refused(400, f"the body is no JSON ({error}).") from error
-    if not isinstance(fields, dict):
-        raise Refused(400, f"the body is a {type(fields).__name__}; send an object.")
+    fields = await json_object(request, known)
     for name, value in fields.items():
-        if name not in known:
-            raise Refused(400, f"there is no field '{name}'; there are: {', '.join(known) or 'none'}.")
         if name == "scores":
             _check_scores(value)
         elif not isinstance(value, str):
@@ -236,11 +200,6 @@ def _check_scores(scores: Any) -> None:
     numbers = isinstance(scores, dict) and all(type(score) in (int, float) for score in scores.values())
     if not numbers:
         raise Refused(400, f"scores are {scores!r}; send an object of numbers.")
-
-
-def _check_type(request: web.Request, wanted: str) -> None:
-    if not request.content_type.startswith(wanted):
-        raise Refused(415, f"got {request.content_type}; send {wanted}")
 
 
 def _if_match(request: web.Request) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from . import caption_files, images, layouts, manifest
 from .caption_files import CaptionError, Words
@@ -105,7 +105,7 @@ def _refuse(unread: list[Remark], read: int, options: Options) -> None:
     if unread and not (options.skip_unreadable and read):
         skip = ", or turn 'skip_unreadable' on" if read else ""
         raise FolderError(
-            f"{len(unread)} of {len(unread) + read} pictures could not be read ({_first(unread)}). Replace or remove "
+            f"{len(unread)} of {len(unread) + read} pictures could not be read ({first(unread)}). Replace or remove "
             f"them{skip}."
         )
 
@@ -131,16 +131,14 @@ def picture_files(folder: Path, name: str, subfolders: bool = True) -> list[Path
     if not folder.is_dir():
         raise FolderError(f"there is no folder '{name}' in ComfyUI's input folder. Put the pictures in input/{name}/.")
     below = list(_files(folder, subfolders))
-    found = [file for file in below if _is_picture(file)]
+    found = [file for file in below if is_picture(file)]
     if not found:
-        raise FolderError(
-            f"folder '{name}' holds no picture ({len(below)} other files). Put {_suffixes()} files in it."
-        )
+        raise FolderError(f"folder '{name}' holds no picture ({len(below)} other files). Put {suffixes()} files in it.")
     other = [_relative(file, folder) for file in below if file.suffix.lower() in images.OTHER_SUFFIXES]
     if other:
         raise FolderError(
-            f"{len(other)} pictures in '{name}' are of a kind that is not read ({_first(sorted(other))}). Convert them "
-            f"to one of {_suffixes()}, or remove them."
+            f"{len(other)} pictures in '{name}' are of a kind that is not read ({first(sorted(other))}). Convert them "
+            f"to one of {suffixes()}, or remove them."
         )
     return sorted(found, key=lambda file: [_natural(part) for part in file.relative_to(folder).parts])
 
@@ -152,8 +150,18 @@ def _files(folder: Path, subfolders: bool) -> Iterable[Path]:
         yield from (Path(path, name) for name in names if name[0] != ".")
 
 
-def _is_picture(file: Path) -> bool:
+def is_picture(file: PurePath) -> bool:
+    """By its name; a mask is none."""
     return file.suffix.lower() in images.SUFFIXES and not file.stem.endswith(MASK)
+
+
+def number_of_pictures(folder: Path) -> int:
+    """How many `load` finds, by their names; masks that a manifest tells of are none."""
+    try:
+        masks = manifest.read(folder).masks
+    except (manifest.ManifestError, OSError):
+        masks = set()
+    return sum(is_picture(file) and file not in masks for file in _files(folder, subfolders=True))
 
 
 def fingerprint(folder: Path) -> str:
@@ -266,9 +274,10 @@ def _natural(name: str) -> tuple[list, str]:
     return [int(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], name
 
 
-def _first(items: list) -> str:
+def first(items: list) -> str:
+    """Of many, for a message."""
     return "; ".join(map(str, items[:3])) + ("; …" if len(items) > 3 else "")
 
 
-def _suffixes() -> str:
+def suffixes() -> str:
     return ", ".join(sorted(images.SUFFIXES))

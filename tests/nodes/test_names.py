@@ -1,6 +1,6 @@
 import pytest
 
-from isengard.nodes.names import BadName, confined, unused
+from isengard.nodes.names import BadName, confined, mended, unused
 
 
 @pytest.mark.parametrize("name", ["mira", "my characters/mira 2", "Ünï/ミラ", "a.b/c.d"])
@@ -12,7 +12,7 @@ def test_plain_names_are_paths_below_the_root(tmp_path, name):
     "name",
     [
         "", " ", ".", "..", "../..", "a/../../b", "/etc", "a//b", "a/", "./a",
-         "..\\..", "C:\\x", "C:x", "a\0b", "nul", "con.txt", "a ", "a.",
+         "..\\..", "C:\\x", "C:x", "a\0b", "\ud800", "nul", "con.txt", "a ", "a.",
     ],
 )  # fmt: skip
 def test_names_that_are_not_plain_are_refused(tmp_path, name):
@@ -49,3 +49,13 @@ def test_unused_counts_up(tmp_path):
     assert unused(path).name == "mira.v1-2.safetensors"
     unused(path).touch()
     assert unused(path).name == "mira.v1-3.safetensors"
+
+
+@pytest.mark.parametrize(
+    "name, good",
+    [("mira", "mira"), ("what? / x", "what- - x"), (".hidden.", "hidden"), ("ü" * 200, "ü" * 100), ("..", "none"),
+     ("", "none"), ("nul", "none"), ("a\\b", "a-b"), ("\ud800", "-")],
+)  # fmt: skip
+def test_what_is_no_name_is_made_one(tmp_path, name, good):
+    assert mended(name, "none") == good
+    assert confined(tmp_path, mended(name, "none"), "folder").parent == tmp_path

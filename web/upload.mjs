@@ -1,0 +1,170 @@
+/**
+ * Sends files to the server as a new data set (nodes/dataset/rest.py): first a list of them, then each in pieces, some
+ * at a time, and at last the word that all are there. Until then no list shows the data set.
+ */
+
+import { api } from "../../scripts/api.js";
+
+/** @typedef {import("./dropped.mjs").Given} Given */
+/** @typedef {"preparing" | "sending" | "finishing" | "done" | "failed" | "cancelled"} State */
+
+const ADDRESS = "/isengard/datasets/uploads";
+const AT_ONCE = 4; // requests; a browser has six to a server, and the editor wants some too
+const PIECE = 8 * 2 ** 20; // bytes; what stands between a browser and a server may refuse 100 MB
+const TRIES = 4; // for a piece, where the connection fails
+const WAIT = 500; // ms before the second try, then twice as long each time
+
+/** What the server refused, with its reason. */
+class Refused extends Error {
+  /** @param {number} status @param {string} message */
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export class Upload {
+  /** @type {State} */
+  state = "preparing";
+  files = 0; // that are sent
+  filesDone = 0;
+  bytes = 0;
+  bytesDone = 0;
+  /** Why it failed. */
+  message = "";
+  /** @type {{name: string, pictures: number, left_out: string[]} | null} what came of it */
+  result = null;
+  isChosen = false; // in the node that it was begun on
+
+  /** @param {(upload: Upload) => void} onChange called whenever something above is another */
+  constructor(onChange) {
+    this.#onChange = () => onChange(this);
+  }
+
+  get isRunning() {
+    return ["preparing", "sending", "finishing"].includes(this.state);
+  }
+
+  /** It ends in one of the states done, failed and cancelled. @param {Promise<Given[]>} given */
+  async run(given) {
+    try {
+      await this.#begin(await given);
+      await this.#send();
+      this.#change({ state: "finishing" });
+      const result = await this.#ask("POST", `${ADDRESS}/${this.#id}`, {});
+      this.#change({ state: "done", result });
+    } catch (error) {
+      this.#stop.abort(); // what else is on its way
+      await this.discard();
+      if (this.#cancelled) this.#change({ state: "cancelled" });
+      else this.#change({ state: "failed", message: error.message });
+    }
+  }
+
+  /** Where all was sent already, the server may be done with it before it hears of this. */
+  cancel() {
+    this.#cancelled = true;
+    if (this.state === "finishing") this.discard();
+    else this.#stop.abort();
+  }
+
+  /** Have the server drop what it has. Also when the page goes. */
+  async discard() {
+    const id = this.#id;
+    if (!id) return;
+    this.#id = "";
+    try {
+      await api.fetchApi(`${ADDRESS}/${id}`, { method: "DELETE", keepalive: true });
+    } catch {
+      // it does so by itself, later
+    }
+  }
+
+  #onChange;
+  #stop = new AbortController();
+  #cancelled = false;
+  #id = "";
+  /** @type {{number: number, file: File, path: string}[]} */
+  #wanted = [];
+
+  /** @param {Given[]} given */
+  async #begin(given) {
+    this.#stop.signal.throwIfAborted();
+    if (!given.length) throw new Error("There are no files in what was chosen.");
+    const files = given.map(({ path, file }) => ({ name: path, size: file.size }));
+    const { id, wanted } = await this.#ask("POST", ADDRESS, { files });
+    this.#id = id;
+    this.#wanted = wanted.map((number) => ({ number, ...given[number] }));
+    const bytes = this.#wanted.reduce((sum, { file }) => sum + file.size, 0);
+    this.#change({ state: "sending", files: wanted.length, bytes });
+  }
+
+  async #send() {
+    const waiting = this.#wanted.values();
+    const worker = async () => {
+      for (const each of waiting) await this.#sendFile(each);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  }
+
+  async #sendFile({ number, file, path }) {
+    let from = 0;
+    do {
+      const piece = await this.#read(file.slice(from, from + PIECE), path);
+      await this.#sendPiece(`${ADDRESS}/${this.#id}/${number}?from=${from}`, piece);
+      from += piece.byteLength;
+      this.#change({ bytesDone: this.bytesDone + piece.byteLength });
+    } while (from < file.size);
+    this.#change({ filesDone: this.filesDone + 1 });
+  }
+
+  /** @param {Blob} blob @param {string} path */
+  async #read(blob, path) {
+    try {
+      return await blob.arrayBuffer();
+    } catch {
+      throw new Error(`${path} cannot be read any more: it was changed or removed meanwhile. Choose the files again.`);
+    }
+  }
+
+  /** Again where the connection failed, or the server still waits for the piece before. */
+  async #sendPiece(address, piece) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#fetch(address, { method: "PUT", headers: { "Content-Type": "application/octet-stream" }, body: piece });
+        return;
+      } catch (error) {
+        const passes = !(error instanceof Refused) || error.status === 409 || [502, 503, 504].includes(error.status);
+        if (this.#stop.signal.aborted || !passes || attempt === TRIES) throw error;
+        await new Promise((resolve) => setTimeout(resolve, WAIT * 2 ** (attempt - 1)));
+      }
+    }
+  }
+
+  #ask(method, address, body) {
+    return this.#fetch(address, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  }
+
+  /** @returns {Promise<any>} what the server answered */
+  async #fetch(address, options) {
+    const answer = await this.#answer(address, options);
+    if (answer.ok) return answer.json();
+    const about = await answer.json().catch(() => ({}));
+    throw new Refused(answer.status, about.error ?? `The server answered ${answer.status} ${answer.statusText}.`);
+  }
+
+  async #answer(address, options) {
+    try {
+      return await api.fetchApi(address, { ...options, signal: this.#stop.signal });
+    } catch (error) {
+      if (this.#stop.signal.aborted) throw error;
+      throw new Error("The server cannot be reached. Is ComfyUI still running?");
+    }
+  }
+
+  /** @param {Partial<Upload>} values */
+  #change(values) {
+    Object.assign(this, values);
+    this.#onChange();
+  }
+}
