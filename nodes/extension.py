@@ -5,8 +5,8 @@ from comfy_api.latest import ComfyExtension, io
 from . import routes
 from .captions import nodes as captions
 from .characters import nodes as characters
-from .curation import nodes as curation
 from .cropping import nodes as cropping
+from .curation import nodes as curation
 from .dataset.nodes import DatasetFromImages, DatasetToImages, LoadDataset, SaveDataset
 from .evaluation.nodes import LossChart
 from .models.nodes import DemoBase

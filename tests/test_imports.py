@@ -27,7 +27,7 @@ ALLOWED = {  # room -> rooms of the pack that it may import
     "workflows": {"workflows", "tests"},  # run.py boots the ComfyUI of the tests
 }
 LIBRARIES = {  # beside the standard library
-    "nodes": {"torch", "numpy", "PIL", "matplotlib", "aiohttp", "yaml", "filelock"},
+    "nodes": {"torch", "numpy", "PIL", "matplotlib", "aiohttp", "yaml", "filelock", "re2"},
     "trainers": {"torch", "peft", "safetensors", "numpy", "yaml"},
     "sota": {"torch", "safetensors", "numpy", "yaml", "PIL", "dicebear", "resvg_py"},
     "workflows": {"aiohttp"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -113,7 +112,7 @@ class Spaces:
 
 @dataclass(frozen=True)
 class Regex:
-    """What a regular expression of Python's `re` finds becomes something else; \\1 is its first group."""
+    """What a regular expression (RE2's) finds becomes something else; \\1 is its first group."""
 
     pattern: str
     replacement: str
@@ -225,16 +224,12 @@ def _spaced(text: str) -> str:
     return text.replace("_", " ") if any(len(piece) > 1 for piece in text.split("_")) else text
 
 
-def edited(line: Line, captions: Sequence[str], deadline: float) -> list[str]:
-    """The captions after one rule, in order. deadline: of regular expressions, on `time.monotonic`'s clock.
-
-    Raises RulesError where a regular expression cannot be used or is too slow.
-    """
+def edited(line: Line, captions: Sequence[str]) -> list[str]:
+    """The captions after one rule, in order. Raises RulesError where a regular expression cannot be used."""
     if not isinstance(line.rule, Regex):
         return [line.rule.edit(caption) for caption in captions]
     try:
-        left = max(0.1, deadline - time.monotonic())
-        made = regexes.substituted(line.rule.pattern, line.rule.replacement, captions, left)
+        made = regexes.substituted(line.rule.pattern, line.rule.replacement, captions)
     except regexes.RegexError as error:
         raise RulesError(f"line {line.number}: {error}") from error
     return [
