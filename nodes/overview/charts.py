@@ -143,7 +143,7 @@ def _draw_sizes(figure: Figure, canvas: _Canvas, found: Statistics) -> None:
     widths = np.geomspace(low, high, 50)
     small = found.resolution**2 / widths
     axes.plot((low, high), (low, high), color=LINE, linewidth=1, zorder=1)
-    areas = [28 * min(9.0, math.sqrt(count)) for count in sizes.values()]
+    areas = [40 * min(7.0, math.sqrt(count)) for count in sizes.values()]
     axes.scatter(
         *zip(*sizes, strict=True), s=areas, color=FILL, alpha=0.85, edgecolor="white", linewidth=0.8, zorder=3,
         label="pictures",
