@@ -28,7 +28,7 @@ def scenes(backgrounds: tuple[str, ...], count: int, seed: int = 0) -> Iterator[
     """Figures of all sizes anywhere: DiceBear's busts, most of which the lower border cuts, and standing ones."""
     generator = np.random.default_rng(seed)
     for number in range(count):
-        size = [(1024, 1024), (832, 1216), (1216, 832)][generator.integers(3)]
+        size = [(512, 512), (416, 608), (608, 416)][generator.integers(3)]
         side = int(min(size) * generator.uniform(0.3, 0.75))
         stands = generator.random() < 0.5
         figure = standing(generator, side) if stands else bust(generator, side)
@@ -79,7 +79,7 @@ def background(generator: np.random.Generator, kind: str, width: int, height: in
     """height,width,3 in about 0..255."""
     one, other = (np.full((height, width, 3), colour) for colour in generator.uniform(0, 255, (2, 3)))
     down, across = np.mgrid[0:height, 0:width][..., None]
-    period = int(generator.integers(10, 80))
+    period = int(generator.integers(6, 40))
     soft = (Image.fromarray(generator.integers(0, 256, (cells, cells, 3), np.uint8)) for cells in (4, 8, 16, 32))
     clouds = (np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), float) - 127 for image in soft)
     return {

@@ -17,9 +17,9 @@ from isengard.nodes.dataset.records import Box
 from isengard.tests.nodes.cropping.scenes import PLAIN, TEXTURED, held, scenes
 
 
-@pytest.mark.parametrize("backgrounds, mean, most_held", [(PLAIN, 0.9, 0.9), (TEXTURED, 0.75, 0.8)])
+@pytest.mark.parametrize("backgrounds, mean, most_held", [(PLAIN, 0.92, 0.9), (TEXTURED, 0.75, 0.8)])
 def test_figures_are_found_wherever_they_are(backgrounds, mean, most_held):
-    found = [(scene.box, saliency.find(scene.picture)[0]) for scene in scenes(backgrounds, 40)]
+    found = [(scene.box, saliency.find(scene.picture)[0]) for scene in scenes(backgrounds, 32)]
     assert np.mean([overlap(*pair) for pair in found]) > mean
     assert np.mean([held(*pair) > 0.9 for pair in found]) > most_held
 
