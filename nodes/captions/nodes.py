@@ -20,7 +20,7 @@ class CaptionByTemplate(io.ComfyNode):
         return io.Schema(
             node_id="IsengardCaptionByTemplate",
             display_name="Caption by Template",
-            category="Isengard/dataset",
+            category="Isengard/dataset/captions",
             description="Write every picture's caption by a template, of the trigger, the class noun, its tags and the "
             "caption it has.",
             inputs=[
@@ -57,7 +57,7 @@ class CaptionFromText(io.ComfyNode):
         return io.Schema(
             node_id="IsengardCaptionFromText",
             display_name="Caption from Text",
-            category="Isengard/dataset",
+            category="Isengard/dataset/captions",
             description="Take captions from texts that another node gives, one for each picture: from any captioner or "
             "tagger.",
             inputs=[
@@ -89,7 +89,7 @@ class EditCaptions(io.ComfyNode):
         return io.Schema(
             node_id="IsengardEditCaptions",
             display_name="Edit Captions",
-            category="Isengard/dataset",
+            category="Isengard/dataset/captions",
             description="Change captions by rules, one a line: add, remove, replace and order tags and phrases.",
             is_output_node=True,
             inputs=[
@@ -129,7 +129,7 @@ class CheckCaptions(io.ComfyNode):
         return io.Schema(
             node_id="IsengardCheckCaptions",
             display_name="Check Captions",
-            category="Isengard/dataset",
+            category="Isengard/dataset/captions",
             description="Find what in the captions keeps the trigger from learning the character, and slips: phrases "
             "that are always there, other names, a missing trigger, empty, doubled and too long captions.",
             is_output_node=True,
