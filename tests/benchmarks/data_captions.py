@@ -44,13 +44,13 @@ def findings(dataset: Dataset, planted: Planted) -> tuple[Finding, ...]:
 
 def planted(number: int, generator: np.random.Generator) -> Planted:
     """A data set's captions: of tags where the number is even, else of sentences. One fault of each kind; the phrase
-    that competes with the trigger is in 17 of 20."""
+    that competes with the trigger is in 18 of 20."""
     who = people.held_out()[number % len(people.held_out())]
     trigger, phrase = people.made_up_name(generator), people.identity_words(who)[0]
     style = _tags if number % 2 == 0 else _sentence
     looks = [people.random_look(generator) for _ in range(PICTURES)]
     clean = [style(trigger, people.look_words(look), "") for look in looks]
-    faulty = [style(trigger, people.look_words(look), phrase if n >= 3 else "") for n, look in enumerate(looks)]
+    faulty = [style(trigger, people.look_words(look), phrase if n >= 2 else "") for n, look in enumerate(looks)]
     missing, misspelled, empty, doubled, other, repeated, long = (int(n) for n in generator.permutation(PICTURES)[:7])
     copied = next(n for n in range(PICTURES) if n not in (missing, misspelled, empty, doubled, other, repeated, long))
     faulty[missing] = faulty[missing].replace(trigger, "someone")

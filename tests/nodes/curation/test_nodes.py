@@ -42,10 +42,10 @@ def found(comfyui, prompt: dict, outputs: dict[str, tuple[str, int]]) -> dict[st
     """The samples of data sets by what they are called, saved and read again."""
     saves = {}
     for what, source in outputs.items():
-        saves |= node("IsengardSaveDataset", what, dataset=list(source), name=f"{next(NUMBERS)} {what}")
+        saves |= node("IsengardSaveDataset", f"save {what}", dataset=list(source), name=f"{next(NUMBERS)} {what}")
     shown = graph.run(comfyui, prompt | saves).outputs
     root = comfyui.base / "output"
-    return {what: folder.load(root / shown[what]["text"][0], "x").dataset.samples for what in outputs}
+    return {what: folder.load(root / shown[f"save {what}"]["text"][0], "x").dataset.samples for what in outputs}
 
 
 NUMBERS = itertools.count()
