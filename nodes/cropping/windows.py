@@ -110,7 +110,7 @@ def _around(size: tuple[int, int], box: Box, bucket: tuple[int, int], limit: flo
 
 def _least(bucket: tuple[int, int], limit: float) -> tuple[int, int]:
     """Width and height from which a bucket is filled without enlarging more than `limit` times."""
-    rows, columns = (math.ceil(side / limit - 1e-9) for side in bucket)  # 704 / 1.1 is a little above 640
+    rows, columns = (math.ceil(side / limit - 1e-9) for side in bucket)  # 1344 / 1.4 is a little above 960
     return columns, rows
 
 

@@ -242,10 +242,17 @@ def test_what_grows_to_the_whole_picture_is_the_file_again(tmp_path):
     assert (sample.box, sample.size) == (None, (128, 128))
 
 
+def test_more_is_shown_around_the_subject_that_was_in_the_crop(tmp_path):
+    """The cut of the crop alone would be its right half, where the mask is white."""
+    part = crop.cut(masked(tmp_path, "a.png", (600, 400), (250, 110, 290, 190)), Box(100, 100, 300, 200))
+    assert fitted(Dataset("hero", (part,)), [(256, 256)]).dataset.samples[0].box == (200, 100, 300, 200)
+    assert fitted(Dataset("hero", (part,)), [(256, 256)], 2.0).dataset.samples[0].box == (186, 86, 314, 214)
+
+
 def test_a_part_of_a_nodes_picture_grows_too():
-    part = Sample("a", torch.rand(1, 300, 400, 3), (40, 40), (), Origin("a", "0" * 64), box=Box(180, 130, 220, 170))
+    part = Sample("a", torch.rand(1, 150, 400, 3), (40, 40), (), Origin("a", "0" * 64), box=Box(180, 50, 220, 90))
     (sample,) = fitted(Dataset("made", (part,)), [(256, 256)], 2.0, by=CENTRE).dataset.samples
-    assert (sample.box, tuple(images.read(sample).shape)) == ((136, 86, 264, 214), (1, 128, 128, 3))
+    assert (sample.box, tuple(images.read(sample).shape)) == ((136, 6, 264, 134), (1, 128, 128, 3))
 
 
 def test_errors_are_not_taken_for_missing_subjects(tmp_path):

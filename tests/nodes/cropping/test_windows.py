@@ -48,6 +48,11 @@ def test_a_window_is_inside_and_of_its_buckets_shape(picture, setting, limit):
     assert size[0] in window.box.size[:1] or size[1] in window.box.size[1:], "as large as can be"
 
 
+@given(SIZES, st.sampled_from(buckets.bucket_sizes(1024, 64)))
+def test_every_bucket_has_a_window_of_its_shape(size, bucket):
+    assert lost(windows.best(size, windows.centre(size), [bucket], 1.5).box.size, bucket) <= 1
+
+
 @given(PICTURES, SETTINGS, LIMITS)
 def test_the_training_cuts_no_more_off(picture, setting, limit):
     size, subject = picture
@@ -175,9 +180,9 @@ def test_a_small_crop_grows_about_its_middle():
 
 
 def test_where_a_limit_divides_evenly_the_window_is_enough():
-    """704 / 1.1 is a little above 640 in floating point."""
-    assert windows.is_enough(windows.Window(Box(0, 0, 640, 640), (704, 704)), 1.1)
-    assert not windows.is_enough(windows.Window(Box(0, 0, 639, 640), (704, 704)), 1.1)
+    """1344 / 1.4 is a little above 960 in floating point."""
+    assert windows.is_enough(windows.Window(Box(0, 0, 960, 960), (1344, 1344)), 1.4)
+    assert not windows.is_enough(windows.Window(Box(0, 0, 959, 960), (1344, 1344)), 1.4)
 
 
 def test_sizes_are_those_of_the_training():
