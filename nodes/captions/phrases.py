@@ -87,8 +87,7 @@ def candidates(run: Run, stems: Container[str]) -> Iterator[tuple[int, int]]:
     if not solid:
         return
     whole = (solid[0], solid[-1] + 1)
-    may_be_whole = run.alone or ((run.prose or whole[1] - whole[0] > 1) and not _mixes(run, *whole))
-    if may_be_whole and all(each in stems for each in run.stems[slice(*whole)]):
+    if _may_be_whole(run, *whole) and all(each in stems for each in run.stems[slice(*whole)]):
         yield whole
     for start in solid:
         content = 0
@@ -100,14 +99,19 @@ def candidates(run: Run, stems: Container[str]) -> Iterator[tuple[int, int]]:
                 yield start, last + 1
 
 
+def _may_be_whole(run: Run, start: int, end: int) -> bool:
+    if run.prose and _has_kana_edges(run.words[start:end]):
+        return False
+    return run.alone or ((run.prose or end - start > 1) and not _mixes(run, start, end))
+
+
 def _may_be(run: Run, start: int, end: int, content: int) -> bool:
     """content: how many of the words are no function words."""
     words = run.words[start:end]
     if words[-1].key in FUNCTION_WORDS:
         return False
     if not all(word.spaced for word in words):
-        edges = not (_is_kana(words[0].key) or _is_kana(words[-1].key))
-        return run.prose and edges and len(words) > 1
+        return run.prose and len(words) > 1 and not _has_kana_edges(words)
     if content > _MOST_CONTENT or len(words) > _MOST_WORDS or _mixes(run, start, end):
         return False
     return run.prose or content > 1
@@ -119,8 +123,9 @@ def _mixes(run: Run, start: int, end: int) -> bool:
     return len(poses) > 1
 
 
-def _is_kana(key: str) -> bool:
-    return "\u3040" <= key[0] <= "\u309f"
+def _has_kana_edges(words: Sequence[Word]) -> bool:
+    """Whether it begins or ends with Hiragana, in which Japanese writes grammar."""
+    return any("\u3040" <= word.key[0] <= "\u309f" for word in (words[0], words[-1]))
 
 
 def frequent(captions: Sequence[Caption], share: float) -> list[Phrase]:

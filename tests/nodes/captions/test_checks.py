@@ -65,6 +65,7 @@ def test_a_clean_report():
 def test_what_cannot_be_said_is_told():
     said = checks.run(dataset_of("mira, hat", "mira, coat"), Subject()).report
     assert "No trigger is given" in said
+    assert checks.run(dataset_of("mira, hat, hat"), WHO).report.count("(1.png)") == 1
     assert "Phrases that compete are looked for in 3 pictures and more." in said
     assert "With fewer than 5 pictures" in checks.run(dataset_of("a", "b", "c"), Subject()).report
 

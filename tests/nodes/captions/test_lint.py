@@ -23,7 +23,7 @@ from isengard.nodes.captions.findings import (
 from isengard.sota import registry
 from isengard.tests.nodes.captions.making import MIRA, SENTENCES, dataset_of
 
-WHO = Expected("mira", "woman", "Mira", "A woman with teal hair in a low bun.", others=("Bruno", "zorvik"))
+WHO = Expected("mira", "woman", "Mira", "A woman with teal hair in a low bun.", others=("Bruno", "zorvik", "Bo Maar"))
 
 
 def found(captions, expected=WHO, count=None):
@@ -57,6 +57,7 @@ def test_clean_sentences():
         ("mira woman, with bruno, in rain", (OTHER, ("21.png",), "Bruno")),
         ("mira woman, (zorvik:1.2), in rain", (OTHER, ("21.png",), "zorvik")),
         ("mira woman stands with Karen in rain", (NAME, ("21.png",), "Karen")),
+        ("mira woman stands with Maar in rain", (OTHER, ("21.png",), "Bo Maar")),
         (MIRA[2], (DOUBLED, ("3.png", "21.png"), MIRA[2][:60] + "…")),
         ("mira woman, in rain, In_Rain", (REPEATED, ("21.png",), "in rain")),
         ("mira woman, in rain, (in rain:1.2)", (REPEATED, ("21.png",), "in rain")),

@@ -39,6 +39,14 @@ def test_one_caption(caption, expected):
     assert mended([*MIRA, caption])[-1] == expected
 
 
+def test_what_may_be_another_word_stays_beside_the_trigger():
+    captions = ["zorvik man, hat", "zorvik man, coat", "sorwik man, boots", "zorvik man, zorvk's hat, zorvikk"]
+    assert mended(captions, Expected("zorvik", "man"))[2:] == [
+        "zorvik, sorwik man, boots",
+        "zorvik man, zorvik's hat, zorvik",
+    ]
+
+
 def test_without_a_class_noun_a_common_one_is_one():
     assert mended([*MIRA, "woman, x", "x"], Expected("mira"))[-2:] == ["mira woman, x", "mira, x"]
 

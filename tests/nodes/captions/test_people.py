@@ -28,7 +28,7 @@ def caption(text):
     ],
 )
 def test_other_characters(text, found):
-    others = ["zorvik", "Bruno Maar", "Mira", "mira", "The Red Knight", "★"]
+    others = ["zorvik", "Bruno Maar", "Mira", "mira", "Keller", "The Red Knight", "★"]
     assert people.others_in(caption(text), others, WHO) == found
 
 

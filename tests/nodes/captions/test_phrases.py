@@ -68,6 +68,10 @@ def test_phrases_end_at_and_and_do_not_swallow_a_pose():
     assert frequent(captions) == (["elf ears"], [])
     captions = [f"mira, a woman with elf ears, {number} of them, is looking at the viewer." for number in range(9)]
     assert frequent(captions) == (["elf ears"], ["looking at the viewer"])
+    captions = [f"Number {number}: mira, a woman who smokes. Her elf ears look odd." for number in range(9)]
+    assert "elf ears" in frequent(captions)[0]
+    captions = [sentence.format("with teal hair and pale blue eyes") for sentence in SENTENCES]
+    assert frequent(captions)[0] == ["pale blue eyes", "teal hair"]
 
 
 def test_the_share_counts():
@@ -100,6 +104,17 @@ def test_one_word_of_phrases_that_vary_may_be_there_on_purpose():
     assert "dress" in on_purpose
     assert "dress" not in competing
     assert "waits for a bus" in competing
+
+
+def test_words_that_stand_side_by_side_in_phrases_that_vary_are_none():
+    colours = ["red", "blue", "green", "pink", "white", "black", "grey", "brown", "gold", "teal"]
+    captions = [
+        f"Here mira waits, a woman in a {colour} dress facing {side} of the street, in May."
+        for colour, side in zip(colours, ["north", "south", "east", "west", "left"] * 2, strict=True)
+    ]
+    competing, on_purpose = frequent(captions)
+    assert not any("dress" in phrase or "facing" in phrase for phrase in competing)
+    assert {"dress", "facing"} <= set(on_purpose)
 
 
 def test_what_is_around_may_be_there_on_purpose():
@@ -157,8 +172,9 @@ def test_japanese_tags_and_sentences():
         "街を歩いている",
         "夜空を見上げる",
     )
-    sentences = [f"ミラは青い髪の女性で、{verb}。" for verb in verbs]
-    assert frequent(sentences, expected=who)[0] == ["青い髪"]
+    for said, phrase in (("青い髪の女性", "青い髪"), ("長く青い髪をしており", "長く青い髪")):
+        sentences = [f"ミラは{said}で、静かに{verb}。" for verb in verbs]
+        assert frequent(sentences, expected=who)[0] == [phrase]
 
 
 def test_breaks_weights_and_loras_are_no_phrases():

@@ -48,6 +48,12 @@ def test_a_family_that_wants_the_other_kind(family, captions, wrong):
     assert wrong in "".join(each.text for each in found)
 
 
+def test_half_of_the_captions_may_be_otherwise():
+    flux = registry.families()["flux"].captions
+    sentences = [each.format("with teal hair") for each in SENTENCES]
+    assert policy.findings(read(dataset_of(*sentences, *MIRA[:9]), Expected()), flux) == []
+
+
 def test_advice_says_what_to_name():
     said = policy.advice(registry.families()["flux"].captions)
     assert said.startswith("Write sentences, at most 512 tokens. Name what varies")

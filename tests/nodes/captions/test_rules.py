@@ -42,7 +42,7 @@ def edited(text, caption):
         ("first: x, y", "a, y, b, x", "x, y, a, b"),
         ("first: z", "a ,b", "a ,b"),
         ("last: a", "a, b, (A:1.2)", "b, a, (A:1.2)"),
-        ("sort", "b, a, BREAK, d, C", "a, b, BREAK, C, d"),
+        ("sort", "z, y, BREAK, d, C", "y, z, BREAK, C, d"),
         ("once", "a, b, A", "a, b"),
         ("lowercase", "Mira BREAK BREAKFAST", "mira BREAK breakfast"),
         ("spaces", "blue_hair, ^_^, o_o, a_hat:1", "blue hair, ^_^, o_o, a hat:1"),

@@ -47,6 +47,11 @@ def test_a_slip_in_a_longer_trigger(typo, sure):
     assert found(captions, "zorvik") == [(2, typo, sure, True)]
 
 
+def test_two_letters_of_a_short_trigger():
+    assert found([*GOOD, "mrai woman"]) == [(3, "mrai", False, True)]
+    assert found([*GOOD, "nire woman"]) == [(3, "", False, True)]
+
+
 def test_words_with_function_words_are_no_slip():
     assert found(["sara, a", "as a raven"], "sara") == [(1, "", False, True)]
 
