@@ -1,6 +1,6 @@
 /**
- * Sends files to the server as a new data set (nodes/dataset/rest.py): first a list of them, then each in pieces, some
- * at a time, and at last the word that all are there. Until then no list shows the data set.
+ * Sends files to the server as a new data set (nodes/dataset/rest.py): first a list of them, then their bytes, one file
+ * after the other, in pieces, and at last the word that all are there. Until then no list shows the data set.
  */
 
 import { api } from "../../scripts/api.js";
@@ -9,8 +9,9 @@ import { api } from "../../scripts/api.js";
 /** @typedef {"preparing" | "sending" | "finishing" | "done" | "failed" | "cancelled"} State */
 
 const ADDRESS = "/isengard/datasets/uploads";
-const AT_ONCE = 4; // requests; a browser has six to a server, and the editor wants some too
-const PIECE = 8 * 2 ** 20; // bytes; what stands between a browser and a server may refuse 100 MB
+const SMALLEST = 2 ** 18; // bytes of a piece
+const LARGEST = 2 ** 24; // what stands between a browser and a server may refuse 100 MB
+const SECONDS = 1; // that a piece shall take: long enough to be fast, short enough to show how far it is
 const TRIES = 4; // for a piece, where the connection fails
 const WAIT = 500; // ms before the second try, then twice as long each time
 
@@ -84,8 +85,9 @@ export class Upload {
   #stop = new AbortController();
   #cancelled = false;
   #id = "";
-  /** @type {{number: number, file: File, path: string}[]} */
+  /** @type {Given[]} in the order that the server wants them in */
   #wanted = [];
+  #piece = 2 ** 20; // bytes of the next
 
   /** @param {Given[]} given */
   async #begin(given) {
@@ -94,44 +96,61 @@ export class Upload {
     const files = given.map(({ path, file }) => ({ name: path, size: file.size }));
     const { id, wanted } = await this.#ask("POST", ADDRESS, { files });
     this.#id = id;
-    this.#wanted = wanted.map((number) => ({ number, ...given[number] }));
+    this.#wanted = wanted.map((number) => given[number]);
     const bytes = this.#wanted.reduce((sum, { file }) => sum + file.size, 0);
     this.#change({ state: "sending", files: wanted.length, bytes });
   }
 
   async #send() {
-    const waiting = this.#wanted.values();
-    const worker = async () => {
-      for (const each of waiting) await this.#sendFile(each);
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    for (const { blob, files } of this.#pieces()) {
+      const began = performance.now();
+      await this.#sendPiece(await this.#read(blob));
+      this.#adapt((performance.now() - began) / 1000);
+      this.#change({ bytesDone: this.bytesDone + blob.size, filesDone: files });
+    }
   }
 
-  async #sendFile({ number, file, path }) {
-    let from = 0;
-    do {
-      const piece = await this.#read(file.slice(from, from + PIECE), path);
-      await this.#sendPiece(`${ADDRESS}/${this.#id}/${number}?from=${from}`, piece);
-      from += piece.byteLength;
-      this.#change({ bytesDone: this.bytesDone + piece.byteLength });
-    } while (from < file.size);
-    this.#change({ filesDone: this.filesDone + 1 });
+  /** The bytes of all files, and how many files are whole after each. */
+  *#pieces() {
+    let parts = [];
+    let room = this.#piece;
+    for (const [place, { file }] of this.#wanted.entries()) {
+      for (let from = 0; from < file.size; ) {
+        const part = file.slice(from, from + room);
+        parts.push(part);
+        from += part.size;
+        room -= part.size;
+        if (room) continue;
+        yield { blob: new Blob(parts), files: place + Number(from === file.size) };
+        parts = [];
+        room = this.#piece;
+      }
+    }
+    if (parts.length) yield { blob: new Blob(parts), files: this.#wanted.length };
   }
 
-  /** @param {Blob} blob @param {string} path */
-  async #read(blob, path) {
+  /** @param {number} seconds that a piece took */
+  #adapt(seconds) {
+    if (seconds < SECONDS / 2) this.#piece = Math.min(2 * this.#piece, LARGEST);
+    else if (seconds > 2 * SECONDS) this.#piece = Math.max(this.#piece / 2, SMALLEST);
+  }
+
+  /** @param {Blob} blob */
+  async #read(blob) {
     try {
       return await blob.arrayBuffer();
     } catch {
+      const path = await changed(this.#wanted);
       throw new Error(`${path} cannot be read any more: it was changed or removed meanwhile. Choose the files again.`);
     }
   }
 
-  /** Again where the connection failed, or the server still waits for the piece before. */
-  async #sendPiece(address, piece) {
+  /** Again where the connection failed, or the server still waits for the end of a piece that broke off. */
+  async #sendPiece(body) {
+    const address = `${ADDRESS}/${this.#id}?from=${this.bytesDone}`;
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.#fetch(address, { method: "PUT", headers: { "Content-Type": "application/octet-stream" }, body: piece });
+        await this.#fetch(address, { method: "PUT", headers: { "Content-Type": "application/octet-stream" }, body });
         return;
       } catch (error) {
         const passes = !(error instanceof Refused) || error.status === 409 || [502, 503, 504].includes(error.status);
@@ -167,4 +186,16 @@ export class Upload {
     Object.assign(this, values);
     this.#onChange();
   }
+}
+
+/** The first file that is not as it was when it was chosen. @param {Given[]} given */
+async function changed(given) {
+  for (const { path, file } of given) {
+    try {
+      await file.slice(0, 1).arrayBuffer();
+    } catch {
+      return path;
+    }
+  }
+  return "A file";
 }

@@ -4,11 +4,12 @@ An archive comes as the body of one request:
 
     POST /isengard/datasets?name=hero                    the zip        -> {"name", "pictures", "left_out"}
 
-Many files, or an archive whose progress shall be seen, come in pieces (see uploads.py):
+Many files, or an archive whose progress shall be seen, come in pieces, as the bytes of all wanted files one after the
+other (see uploads.py):
 
     POST /isengard/datasets/uploads                      {"files": [{"name", "size"}, …], "name", "replace"}
                                                                         -> {"id", "wanted", "left_out"}
-    PUT /isengard/datasets/uploads/<id>/<number>?from=0  its bytes      -> {"size"}
+    PUT /isengard/datasets/uploads/<id>?from=0           some bytes     -> {"received"}
     POST /isengard/datasets/uploads/<id>                 {}             -> {"name", "pictures", "left_out"}
     DELETE /isengard/datasets/uploads/<id>
 
@@ -57,7 +58,7 @@ def handlers(root: Callable[[], Path]) -> list[tuple[str, str, Handler]]:
         ("GET", ROOT, made.listed),
         ("POST", ROOT, made.unpacked),
         ("POST", UPLOADS, made.begun),
-        ("PUT", f"{UPLOADS}/{{id}}/{{number}}", made.received),
+        ("PUT", f"{UPLOADS}/{{id}}", made.received),
         ("POST", f"{UPLOADS}/{{id}}", made.finished),
         ("DELETE", f"{UPLOADS}/{{id}}", made.cancelled),
     ]
@@ -93,24 +94,24 @@ class _Handlers:
         if not isinstance(name, str) or not isinstance(replace, bool):
             raise Refused(400, f"name is {name!r} and replace {replace!r}; send text, and true or false.")
         upload = await asyncio.to_thread(self._uploads.begin, _offered(fields.get("files")), name, replace)
-        answer = {"id": upload.id, "wanted": list(upload.wanted), "left_out": upload.left_out}
+        answer = {"id": upload.id, "wanted": [file.number for file in upload.wanted], "left_out": upload.left_out}
         return web.json_response(answer, status=201)
 
     @_answered
     async def received(self, request: web.Request) -> web.Response:
-        """The body is a piece of a file; ?from= the byte of the file at which it begins."""
+        """The body is a piece; ?from= the byte at which it begins, counted over all wanted files in their order."""
         check_type(request, BYTES)
-        number, start = _number(request.match_info["number"], "number"), _number(request.query.get("from", "0"), "from")
-        size, opening = start, ExitStack()
+        start, opening = _start(request.query.get("from", "0")), ExitStack()
+        size = start
         try:
-            receiving = self._uploads.receiving(request.match_info["id"], number, start)
+            receiving = self._uploads.receiving(request.match_info["id"], start)
             write = await asyncio.to_thread(opening.enter_context, receiving)
             async for block in request.content.iter_chunked(_BLOCK):
                 await asyncio.to_thread(write, block)
                 size += len(block)
         finally:
             await asyncio.to_thread(opening.close)
-        return web.json_response({"size": size})
+        return web.json_response({"received": size})
 
     @_answered
     async def finished(self, request: web.Request) -> web.Response:
@@ -141,9 +142,9 @@ def _one_offered(file: Any) -> Offered:
     return Offered(name, size)
 
 
-def _number(text: str, what: str) -> int:
+def _start(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise Refused(400, f"{what} is {text!r}; give a whole number.")
+        raise Refused(400, f"from is {text!r}; give a whole number.")
     return int(text)
 
 

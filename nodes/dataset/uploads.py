@@ -1,18 +1,21 @@
 """Data sets that come in piece by piece: many files, or one archive, of any size, over many requests.
 
-An upload begins with a list of all its files, so that what is wrong with them is said before any is sent. Each then
-comes in one or several pieces, in order, several files at a time; a piece that did not come whole is sent again. Only
-when all are there does the data set appear. What is known of an upload ends with ComfyUI; its files are removed later.
+An upload begins with a list of all its files, so that what is wrong with them is said before any is sent. The bytes of
+those that are wanted then come one file after the other, as if they were one, in pieces of any length: thousands of
+small files need few requests, and a large one many. A piece that did not come whole is sent again. Only when all are
+there does the data set appear. What is known of an upload ends with ComfyUI; its files are removed later.
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import os
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -26,11 +29,11 @@ _IDLE_SECONDS = 3600.0  # after which an upload that nothing came for is dropped
 
 
 class UnknownUpload(IncomingError):
-    """There is no such upload, or no such file of it."""
+    """There is no such upload."""
 
 
 class OutOfTurn(IncomingError):
-    """A piece that cannot be taken now; another one is wanted first."""
+    """What cannot be taken now; something else is wanted first."""
 
 
 class Cancelled(IncomingError):
@@ -45,22 +48,36 @@ class Offered:
     size: int
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A file that is to be sent. number: its place in what was offered. place: where it goes. size: in bytes."""
+
+    number: int
+    place: Path
+    size: int
+
+
 @dataclass
 class Upload:
-    """What is known of one. wanted: the files that are to be sent, by their number in what was offered. planned: what
-    becomes of them; None for an archive, of which that is known only when it is there."""
+    """What is known of one. called: what an archive is; planned: what becomes of files; None for an archive, of which
+    that is known only when it is there. received: how many bytes of those that are wanted are there."""
 
     id: str
     stage: Path
-    offered: Sequence[Offered]
-    wanted: Mapping[int, Path]
+    wanted: Sequence[Wanted]
+    called: str
     planned: Plan | None
     name: str
     replace: bool
+    received: int = 0
     used: float = field(default_factory=time.monotonic)
-    busy: set[int] = field(default_factory=set)  # numbers of files of which a piece is coming
+    receiving: bool = False  # a piece, now
     finishing: bool = False
     ended: bool = False  # finished or cancelled
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.wanted)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -91,36 +108,41 @@ class Uploads:
         incoming.check_space(root, sum(files[number].size for number in places))
         incoming.remove_forgotten(root)
         stage = incoming.make_stage(root)
-        wanted = {number: stage / place for number, place in places.items()}
-        upload = Upload(secrets.token_hex(16), stage, files, wanted, planned, name, replace)
+        wanted = tuple(Wanted(number, stage / place, files[number].size) for number, place in places.items())
+        called = PurePosixPath(files[0].name).stem
+        upload = Upload(secrets.token_hex(16), stage, wanted, called, planned, name, replace)
         self._uploads[upload.id] = upload
         return upload
 
     @contextmanager
-    def receiving(self, id: str, number: int, start: int) -> Iterator[Callable[[bytes], None]]:
-        """A function that takes the bytes of a file from `start` on, block by block; what was there from `start` on is
-        written over. Raises UnknownUpload, OutOfTurn for a gap or a file that is being sent already, IncomingError for
-        more bytes than were offered."""
+    def receiving(self, id: str, start: int) -> Iterator[Callable[[bytes], None]]:
+        """A function that takes a piece, block by block. start: the byte at which it begins, counted over all wanted
+        files in their order; one that came before is written over. Raises UnknownUpload, OutOfTurn for a gap or while
+        another piece comes, IncomingError for more bytes than were offered."""
         upload = self._get(id)
-        if number not in upload.wanted:
-            raise UnknownUpload(f"file {number} of the upload is not wanted.")
         with self._lock:
-            if number in upload.busy:
-                raise OutOfTurn(f"another piece of file {number} is still coming. Send this one later.")
-            upload.busy.add(number)
+            if upload.receiving:
+                raise OutOfTurn("another piece is still coming. Send this one later.")
+            upload.receiving = True
         try:
-            if upload.finishing or upload.ended:  # asked when it is busy: who ends it looks at that afterwards
+            if upload.finishing or upload.ended:  # asked when it is known to receive: who ends it looks afterwards
                 raise OutOfTurn("the upload has ended.")
+            if start > upload.received:
+                raise OutOfTurn(f"byte {upload.received} is the next; got a piece that begins at {start}.")
             os.utime(upload.stage)  # for `incoming.remove_forgotten`
-            with _opened_at(upload.wanted[number], start) as out:
-                yield _writer(upload, out, upload.offered[number])
+            upload.received, files = start, _Files(upload, start)
+            try:
+                yield files.write
+            finally:
+                files.close()
+                upload.received = files.position
         finally:
-            upload.busy.discard(number)
+            upload.receiving = False
             upload.used = time.monotonic()
             self._remove_where_ended(upload)
 
     def finish(self, id: str) -> Added:
-        """Make the upload a data set. Raises OutOfTurn where files are missing, after which they may be sent; for what
+        """Make the upload a data set. Raises OutOfTurn where bytes are missing, after which they may be sent; for what
         cannot be a data set what `incoming.settle` and `archive.unpack` raise, after which the upload is gone."""
         upload = self._get(id)
         with self._lock:
@@ -128,7 +150,8 @@ class Uploads:
                 raise OutOfTurn("the upload is being finished already.")
             upload.finishing = True
         try:
-            _check_whole(upload)
+            if upload.receiving or upload.received < upload.size:
+                raise OutOfTurn(f"{upload.received} of {upload.size} bytes are there. Send the rest.")
             return self._settled(upload)
         finally:
             upload.finishing = False
@@ -144,6 +167,7 @@ class Uploads:
         try:
             if upload.planned is None:
                 return _unpacked(upload, self._root())
+            _make_empty_files(upload)
             upload.check()
             return incoming.settle(upload.stage, upload.name, upload.planned, upload.replace)
         finally:
@@ -154,20 +178,75 @@ class Uploads:
         self._uploads.pop(upload.id, None)
 
     def _get(self, id: str) -> Upload:
-        if id not in self._uploads:
+        upload = self._uploads.get(id)
+        if upload is None:
             raise UnknownUpload("there is no such upload: it has ended, or ComfyUI was started anew. Begin again.")
-        return self._uploads[id]
+        return upload
 
     def _remove_where_ended(self, upload: Upload) -> None:
         """By whoever is the last that works on it."""
-        if upload.ended and not upload.finishing and not upload.busy:
+        if upload.ended and not upload.finishing and not upload.receiving:
             shutil.rmtree(upload.stage, ignore_errors=True)
 
     def _drop_idle(self) -> None:
         before = time.monotonic() - _IDLE_SECONDS
         for upload in list(self._uploads.values()):
-            if upload.used < before and not upload.busy and not upload.finishing:
+            if upload.used < before and not upload.receiving and not upload.finishing:
                 self.cancel(upload.id)
+
+
+class _Files:
+    """The wanted files of an upload, written one after the other from a byte on. position: the next byte."""
+
+    def __init__(self, upload: Upload, start: int):
+        self._upload, self._start, self.position = upload, start, start
+        self._ends = list(itertools.accumulate(file.size for file in upload.wanted))
+        self._out: BinaryIO | None = None
+
+    def write(self, block: bytes) -> None:
+        self._upload.check()
+        if self.position + len(block) > self._ends[-1]:
+            raise IncomingError(f"got more than the {self._ends[-1]} bytes that were offered.")
+        try:
+            self._spread(memoryview(block))
+        except OSError:
+            self.position = self._start  # what was not written yet is not known; the piece has to come again
+            raise
+
+    def close(self) -> None:
+        if self._out:
+            self._out.close()
+            self._out = None
+
+    def _spread(self, block: memoryview) -> None:
+        while block:
+            place = bisect.bisect_right(self._ends, self.position)
+            if self._out is None:
+                file = self._upload.wanted[place]
+                self._out = _opened_at(file.place, self.position - (self._ends[place] - file.size))
+            part = block[: self._ends[place] - self.position]
+            self._out.write(part)
+            self.position += len(part)
+            block = block[len(part) :]
+            if self.position == self._ends[place]:
+                self.close()
+
+
+def _opened_at(file: Path, start: int) -> BinaryIO:
+    """To go on with from there."""
+    if start:
+        os.truncate(file, start)
+        return open(file, "ab")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return open(file, "wb")
+
+
+def _make_empty_files(upload: Upload) -> None:
+    """Of which no byte came."""
+    for file in upload.wanted:
+        if not file.size:
+            file.place.parent.mkdir(parents=True, exist_ok=True)
+            file.place.touch()
 
 
 def _places(files: Sequence[Offered]) -> tuple[Plan | None, dict[int, str]]:
@@ -177,7 +256,7 @@ def _places(files: Sequence[Offered]) -> tuple[Plan | None, dict[int, str]]:
             f"these are {len(files)} files of {sum(file.size for file in files) / 2**30:.1f} GB; at most "
             f"{archive.LIMITS.files} of {archive.LIMITS.bytes / 2**30:.0f} GB are taken. Choose fewer."
         )
-    if len(files) == 1 and _is_archive(files[0]):
+    if len(files) == 1 and files[0].name.lower().endswith(".zip"):
         return None, {0: _ARCHIVE}
     numbers = {file.name: number for number, file in enumerate(files)}
     if len(numbers) < len(files):
@@ -186,44 +265,8 @@ def _places(files: Sequence[Offered]) -> tuple[Plan | None, dict[int, str]]:
     return planned, {numbers[name]: place for name, place in planned.places.items()}
 
 
-def _is_archive(file: Offered) -> bool:
-    return file.name.lower().endswith(".zip")
-
-
-@contextmanager
-def _opened_at(file: Path, start: int) -> Iterator[BinaryIO]:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file, "ab"):  # there from now on
-        pass
-    with open(file, "r+b") as out:
-        there = out.seek(0, os.SEEK_END)
-        if start > there:
-            raise OutOfTurn(f"byte {there} is the next; got a piece that begins at {start}.")
-        out.seek(start)
-        out.truncate()
-        yield out
-
-
-def _writer(upload: Upload, out: BinaryIO, offered: Offered) -> Callable[[bytes], None]:
-    def write(block: bytes) -> None:
-        upload.check()
-        if out.tell() + len(block) > offered.size:
-            raise IncomingError(f"'{offered.name}' has more than the {offered.size} bytes that were offered.")
-        out.write(block)
-
-    return write
-
-
-def _check_whole(upload: Upload) -> None:
-    if upload.busy:
-        raise OutOfTurn(f"{len(upload.busy)} files are still coming.")
-    for number, file in upload.wanted.items():
-        there = file.stat().st_size if file.exists() else 0
-        if there != upload.offered[number].size or not file.exists():
-            offered = upload.offered[number]
-            raise OutOfTurn(f"'{offered.name}' did not come whole: {there} of {offered.size} bytes. Send the rest.")
-
-
 def _unpacked(upload: Upload, root: Path) -> Added:
-    file, called = upload.stage / _ARCHIVE, PurePosixPath(upload.offered[0].name).stem
-    return archive.unpack(file, root, called, upload.name, upload.replace, progress=lambda done, of: upload.check())
+    file = upload.wanted[0].place
+    return archive.unpack(
+        file, root, upload.called, upload.name, upload.replace, progress=lambda done, of: upload.check()
+    )

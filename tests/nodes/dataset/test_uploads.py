@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import threading
 import zipfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from isengard.nodes.dataset import incoming, uploads
 from isengard.nodes.dataset.incoming import Added, IncomingError, NoSpace
@@ -31,16 +35,15 @@ def begun(taken: Uploads, files: dict[str, bytes], **more) -> str:
     return taken.begin([Offered(name, len(content)) for name, content in files.items()], **more).id
 
 
-def send(taken: Uploads, id: str, number: int, *blocks: bytes, start: int = 0) -> None:
-    with taken.receiving(id, number, start) as write:
+def send(taken: Uploads, id: str, *blocks: bytes, start: int = 0) -> None:
+    with taken.receiving(id, start) as write:
         for block in blocks:
             write(block)
 
 
-def send_all(taken: Uploads, id: str, files: dict[str, bytes] = FILES) -> None:
-    for number, (name, content) in enumerate(files.items()):
-        if not name.endswith("docx"):
-            send(taken, id, number, content)
+def whole(files: dict[str, bytes] = FILES) -> bytes:
+    """What is to be sent."""
+    return b"".join(content for name, content in files.items() if not name.endswith("docx"))
 
 
 def below(root) -> dict[str, bytes]:
@@ -61,9 +64,9 @@ def packed(contents: dict[str, bytes]) -> bytes:
 
 def test_files_become_a_data_set_when_all_are_there(taken, root):
     upload = taken.begin([Offered(name, len(content)) for name, content in FILES.items()])
-    assert list(upload.wanted) == [0, 2, 3]
+    assert [file.number for file in upload.wanted] == [0, 2, 3]
     assert upload.left_out == ("hero/notes.docx",)
-    send_all(taken, upload.id)
+    send(taken, upload.id, whole())
     assert visible(root) == []
     assert taken.finish(upload.id) == Added("hero", 2, ("hero/notes.docx",))
     assert below(root) == {"hero/01.png": b"first", "hero/01.txt": b"mira", "hero/x/02.png": b"second"}
@@ -72,100 +75,109 @@ def test_files_become_a_data_set_when_all_are_there(taken, root):
         taken.finish(upload.id)
 
 
-def test_a_file_may_come_in_pieces(taken, root):
-    id = begun(taken, {"a.png": b"0123456789"})
-    send(taken, id, 0, b"01", b"2")
-    send(taken, id, 0, b"3456", start=3)
-    send(taken, id, 0, b"789", start=7)
-    taken.finish(id)
-    assert below(root) == {"dataset/a.png": b"0123456789"}
+CONTENTS = some.lists(some.binary(max_size=20), min_size=1, max_size=8)
 
 
-def test_a_piece_that_did_not_come_whole_is_sent_again(taken, root):
-    id = begun(taken, {"a.png": b"0123456789"})
-    with pytest.raises(ConnectionError), taken.receiving(id, 0, 0) as write:
-        write(b"0123")
+@given(CONTENTS, some.lists(some.tuples(some.integers(1, 30), some.integers(0, 10), some.booleans()), max_size=40))
+def test_files_arrive_whole_however_they_are_cut(contents, pieces):
+    """Pieces of any length, of blocks of any length; some are broken off and sent again, some twice."""
+    files = {f"{number}.png": content for number, content in enumerate(contents)}
+    with tempfile.TemporaryDirectory() as folder:
+        taken = Uploads(lambda: Path(folder))
+        id, data, sent = begun(taken, files), whole(files), 0
+        for length, cut, again in [*pieces, (len(data), 7, False)]:
+            piece = data[sent : sent + length]
+            with taken.receiving(id, sent) as write:
+                write(piece[:cut])
+                write(piece[cut:] if not again else b"")
+            if again:
+                send(taken, id, piece, start=sent)
+            sent += len(piece)
+        assert taken.finish(id).name == "dataset"
+        assert below(Path(folder) / "dataset") == files
+
+
+def test_a_piece_that_broke_off_is_sent_again(taken, root):
+    id = begun(taken, FILES)
+    send(taken, id, b"fir")
+    with pytest.raises(ConnectionError), taken.receiving(id, 3) as write:
+        write(b"stmirasec")
         raise ConnectionError
-    with pytest.raises(OutOfTurn, match="'a.png' did not come whole: 4 of 10 bytes"):
+    with pytest.raises(OutOfTurn, match="12 of 15 bytes are there. Send the rest"):
         taken.finish(id)
-    send(taken, id, 0, b"01234", start=0)
-    send(taken, id, 0, b"56789", start=5)
+    send(taken, id, whole()[3:], start=3)
     taken.finish(id)
-    assert below(root) == {"dataset/a.png": b"0123456789"}
+    assert below(root / "hero") == {"01.png": b"first", "01.txt": b"mira", "x/02.png": b"second"}
 
 
 def test_a_gap_is_refused(taken):
-    id = begun(taken, {"a.png": b"0123456789"})
-    send(taken, id, 0, b"012")
+    id = begun(taken, FILES)
+    send(taken, id, b"fir")
     with pytest.raises(OutOfTurn, match="byte 3 is the next; got a piece that begins at 5"):
-        send(taken, id, 0, b"56789", start=5)
+        send(taken, id, b"mira", start=5)
 
 
-def test_more_than_was_offered_is_refused(taken):
-    id = begun(taken, {"a.png": b"0123"})
-    with pytest.raises(IncomingError, match="'a.png' has more than the 4 bytes"):
-        send(taken, id, 0, b"0123", b"4")
-    with pytest.raises(IncomingError, match="more than the 4 bytes"):
-        send(taken, id, 0, b"34", start=3)
-
-
-def test_a_file_that_was_left_out_is_not_taken(taken):
+def test_more_than_was_offered_is_refused(taken, root):
     id = begun(taken, FILES)
-    for number in (1, 4, -1):
-        with pytest.raises(UnknownUpload, match=f"file {number} of the upload is not wanted"):
-            send(taken, id, number, b"x")
-
-
-def test_one_file_is_sent_once_at_a_time(taken):
-    id = begun(taken, FILES)
-    with taken.receiving(id, 0, 0), pytest.raises(OutOfTurn, match="another piece of file 0 is still coming"):
-        send(taken, id, 0, b"x")
-    send(taken, id, 0, b"x")
-
-
-def test_missing_files_are_told_and_may_follow(taken, root):
-    id = begun(taken, FILES)
-    send(taken, id, 0, FILES["hero/01.png"])
-    with pytest.raises(OutOfTurn, match="'hero/01.txt' did not come whole: 0 of 4 bytes. Send the rest"):
-        taken.finish(id)
-    assert visible(root) == []
-    send_all(taken, id)
-    assert taken.finish(id).name == "hero"
-
-
-def test_an_empty_file_has_to_come_too(taken, root):
-    id = begun(taken, {"a.png": b"x", "a.txt": b""})
-    send(taken, id, 0, b"x")
-    with pytest.raises(OutOfTurn, match="'a.txt' did not come whole"):
-        taken.finish(id)
-    send(taken, id, 1)
+    with pytest.raises(IncomingError, match="got more than the 15 bytes that were offered"):
+        send(taken, id, whole(), b"x")
+    with pytest.raises(IncomingError, match="more than the 15 bytes"):
+        send(taken, id, b"xx", start=14)
+    send(taken, id, b"d", start=14)
     taken.finish(id)
-    assert below(root)["dataset/a.txt"] == b""
+    assert below(root)["hero/x/02.png"] == b"second"
 
 
-def test_an_upload_does_not_end_while_a_file_is_coming(taken):
-    id = begun(taken, {"a.png": b"x"})
-    send(taken, id, 0, b"x")
-    with taken.receiving(id, 0, 0) as write:
-        with pytest.raises(OutOfTurn, match="1 files are still coming"):
+def test_one_piece_comes_at_a_time(taken):
+    id = begun(taken, FILES)
+    with taken.receiving(id, 0) as write:
+        with pytest.raises(OutOfTurn, match="another piece is still coming"):
+            send(taken, id, b"x")
+        write(whole())
+        with pytest.raises(OutOfTurn, match="Send the rest"):
             taken.finish(id)
-        write(b"x")
-    assert taken.finish(id).pictures == 1
+    assert taken.finish(id).pictures == 2
+
+
+def test_what_the_disk_did_not_take_has_to_come_again(taken, root, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, block):
+            raise OSError(28, "No space left on device")
+
+    id, opened = begun(taken, FILES), uploads._opened_at
+    send(taken, id, b"fi")
+    monkeypatch.setattr(
+        uploads, "_opened_at", lambda file, start: Full() if file.suffix == ".txt" else opened(file, start)
+    )
+    with pytest.raises(OSError, match="No space left"):
+        send(taken, id, whole()[2:], start=2)
+    monkeypatch.setattr(uploads, "_opened_at", opened)
+    with pytest.raises(OutOfTurn, match="byte 2 is the next"):
+        send(taken, id, whole()[5:], start=5)
+    send(taken, id, whole()[2:], start=2)
+    taken.finish(id)
+    assert below(root / "hero") == {"01.png": b"first", "01.txt": b"mira", "x/02.png": b"second"}
+
+
+def test_empty_files_are_there_too(taken, root):
+    id = begun(taken, {"0.txt": b"", "a.png": b"", "x/b.txt": b""})
+    taken.finish(id)
+    assert below(root) == {"dataset/0.txt": b"", "dataset/a.png": b"", "dataset/x/b.txt": b""}
 
 
 def test_an_archive_is_unpacked_at_the_end(taken, root):
     data = packed({"hero/01.png": b"x", "hero/notes.docx": b"x"})
     upload = taken.begin([Offered("my hero.ZIP", len(data))])
-    assert (list(upload.wanted), upload.left_out) == ([0], ())
-    send(taken, upload.id, 0, data[:50])
-    send(taken, upload.id, 0, data[50:], start=50)
+    assert ([file.number for file in upload.wanted], upload.left_out) == ([0], ())
+    send(taken, upload.id, data[:50])
+    send(taken, upload.id, data[50:], start=50)
     assert taken.finish(upload.id) == Added("my hero", 1, ("hero/notes.docx",))
     assert below(root) == {"my hero/01.png": b"x"}
 
 
 def test_an_archive_that_is_none_leaves_nothing(taken, root):
     id = begun(taken, {"a.zip": b"no zip"})
-    send(taken, id, 0, b"no zip")
+    send(taken, id, b"no zip")
     with pytest.raises(ZipError, match="no zip file that can be read"):
         taken.finish(id)
     assert list(root.iterdir()) == []
@@ -211,24 +223,24 @@ def test_a_disk_without_room_is_told(taken, root, monkeypatch):
 def test_a_name_may_be_given_and_replaced(taken, root):
     for content in (b"old", b"new"):
         id = begun(taken, {"x/a.png": content}, name="mine", replace=True)
-        send(taken, id, 0, content)
+        send(taken, id, content)
         assert taken.finish(id).name == "mine"
     assert below(root) == {"mine/a.png": b"new"}
 
 
 def test_what_is_cancelled_leaves_nothing(taken, root):
     id = begun(taken, FILES)
-    send(taken, id, 0, b"first")
+    send(taken, id, b"first")
     taken.cancel(id)
     assert list(root.iterdir()) == []
-    for ask in (taken.cancel, taken.finish, lambda id: send(taken, id, 0, b"first")):
+    for ask in (taken.cancel, taken.finish, lambda id: send(taken, id, b"first")):
         with pytest.raises(UnknownUpload):
             ask(id)
 
 
 def test_what_is_cancelled_while_a_file_comes_leaves_nothing(taken, root):
     id = begun(taken, FILES)
-    with pytest.raises(Cancelled), taken.receiving(id, 0, 0) as write, taken.receiving(id, 3, 0):
+    with pytest.raises(Cancelled), taken.receiving(id, 0) as write:
         write(b"fi")
         taken.cancel(id)
         write(b"rst")
@@ -238,7 +250,7 @@ def test_what_is_cancelled_while_a_file_comes_leaves_nothing(taken, root):
 def test_what_is_cancelled_while_it_is_unpacked_leaves_nothing(taken, root, monkeypatch):
     data = packed({f"{number}.png": b"x" for number in range(50)})
     id = begun(taken, {"a.zip": data})
-    send(taken, id, 0, data)
+    send(taken, id, data)
     unpack, reached, go_on = uploads.archive.unpack, threading.Event(), threading.Event()
 
     def slowly(*arguments, progress):
@@ -275,34 +287,32 @@ def test_uploads_that_nobody_goes_on_with_are_dropped(taken, root):
     old.used -= 2 * 3600
     id = begun(taken, {"b.png": b"x"})
     with pytest.raises(UnknownUpload):
-        send(taken, old.id, 0, b"x")
-    send(taken, id, 0, b"x")
+        send(taken, old.id, b"x")
+    send(taken, id, b"x")
     taken.finish(id)
     assert [path.name for path in root.iterdir()] == ["dataset"]
 
 
-def test_many_files_come_at_once(taken, root):
-    files = {f"hero/{number}.png": bytes([number]) * 1000 for number in range(200)}
-    id = begun(taken, files)
-    waiting, failed = iter(enumerate(files.values())), []
-    lock = threading.Lock()
+def test_many_uploads_come_at_once(taken, root):
+    """Each its own, whatever the others do."""
+    contents = {
+        f"hero{number}": {f"hero{number}/{n}.png": bytes([number, n]) * 99 for n in range(20)} for number in range(8)
+    }
+    failed = []
 
-    def work():
-        while True:
-            with lock:
-                each = next(waiting, None)
-            if each is None:
-                return
-            try:
-                send(taken, id, each[0], each[1])
-            except Exception as error:  # noqa: BLE001
-                failed.append(error)
+    def upload(files: dict[str, bytes]) -> None:
+        try:
+            id, data = begun(taken, files), whole(files)
+            for start in range(0, len(data), 100):
+                send(taken, id, data[start : start + 100], start=start)
+            taken.finish(id)
+        except Exception as error:
+            failed.append(error)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
+    threads = [threading.Thread(target=upload, args=(files,)) for files in contents.values()]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
     assert failed == []
-    assert taken.finish(id).pictures == 200
-    assert below(root) == files
+    assert below(root) == {name: data for files in contents.values() for name, data in files.items()}
