@@ -28,6 +28,7 @@ _BREADTH = _SHOULDERS_BREADTH / _CHIN
 # Face, 1994: trichion to gnathion against vertex to gnathion).
 _FACE_OF_HEAD = 0.8
 _REACH = 0.5  # width of a whole figure whose face alone is known, of its height: arms a little apart
+_BLOCK = 0.97  # of a box's width
 _ALIKE = 0.9  # intersection over union from which one frame is as good as another
 
 
@@ -68,12 +69,17 @@ def frames(subject: Subject, size: tuple[int, int], framing: Framing) -> dict[st
 def head_of(subject: Subject, size: tuple[int, int], framing: Framing) -> Head:
     """Of a face's box: as much higher as heads are than faces. Of a figure's box: the share that one of so many heads
     has, at the top. Pictures that end above the feet show that by their shape: the head is never so small that the
-    shoulders would be narrower than the box."""
+    shoulders would be narrower than the box, and no lower than the figure is wide there, as far as its shape is
+    known."""
     left, top, right, bottom = subject.box
+    middle = (left + right) / 2
     if framing.kind == FACE:
         height = (bottom - top) / _FACE_OF_HEAD
-        return Head((left + right) / 2, bottom - height, height)
+        return Head(middle, bottom - height, height)
     height = max((bottom - top) / framing.heads, (right - left) / _breadth(framing.heads))
+    if subject.shape is None:
+        return Head(middle, top, height)
+    height = max(height, min(bottom - top, _width(subject, size, height)))
     return Head(_middle(subject, size, height), top, height)
 
 
@@ -90,19 +96,30 @@ def _breadth(heads: float) -> float:
     return max(1.0, _BREADTH * (heads - 1))
 
 
+def _width(subject: Subject, size: tuple[int, int], height: float) -> float:
+    """Of the subject in the upper part of its box, in most rows of it; 0 where it is as wide as all of the box: such a
+    shape is a mask painted as a block."""
+    upper = _upper(subject, size, height)
+    width = float(np.median(upper.sum(1))) * size[0] / upper.shape[1]
+    return width if width < _BLOCK * subject.box.size[0] else 0.0
+
+
 def _middle(subject: Subject, size: tuple[int, int], height: float) -> float:
     """Of the head across: the mean of what belongs to the subject in the rows of the head."""
-    left, top, right, bottom = subject.box
-    if subject.shape is None:
-        return (left + right) / 2
-    rows, columns = subject.shape.shape
-    first = int(top * rows / size[1])
-    last = max(first + 1, math.ceil(min(bottom, top + height) * rows / size[1]))
-    counts = subject.shape[first:last].sum(0)
+    left, _, right, _ = subject.box
+    counts = _upper(subject, size, height).sum(0)
     if not counts.any():
         return (left + right) / 2
-    place = (np.arange(columns) @ counts / counts.sum() + 0.5) * size[0] / columns
+    place = (np.arange(len(counts)) @ counts / counts.sum() + 0.5) * size[0] / len(counts)
     return float(min(max(place, left), right))
+
+
+def _upper(subject: Subject, size: tuple[int, int], height: float) -> np.ndarray:
+    """The rows of the shape that are the upper part of its box, so high; one at least."""
+    _, top, _, bottom = subject.box
+    rows = len(subject.shape)
+    first = int(top * rows / size[1])
+    return subject.shape[first : max(first + 1, math.ceil(min(bottom, top + height) * rows / size[1]))]
 
 
 def _edges(name: str, head: Head, subject: Subject, framing: Framing) -> tuple[float, float, float, float]:

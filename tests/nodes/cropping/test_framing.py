@@ -54,6 +54,31 @@ def test_of_a_picture_that_ends_at_the_chest_the_head_is_larger():
     assert found[BUST].size == pytest.approx((388, 419), abs=3)
 
 
+def test_a_drawn_head_is_as_high_as_it_is_wide():
+    """A bust with a head of 300 on shoulders of 400, of which proportions alone would make 207."""
+    shape = np.zeros((2000, 1000), bool)
+    shape[1500:1800, 350:650] = True
+    shape[1800:2000, 300:700] = True
+    box = Box(300, 1500, 700, 2000)
+    assert frames(Subject(box, shape))[FACE] == (350, 1500, 650, 1800)
+    assert frames(Subject(box))[FACE].size == pytest.approx((207, 207), abs=2)
+
+
+def test_a_mask_that_is_painted_as_a_block_says_nothing_of_the_head():
+    shape = np.zeros((2000, 1000), bool)
+    shape[200:1700, 300:640] = True
+    box = Box(300, 200, 640, 1700)
+    assert framing.head_of(Subject(box, shape), SIZE, Framing()) == framing.head_of(Subject(box), SIZE, Framing())
+
+
+def test_a_head_is_no_higher_than_all_of_the_figure():
+    """One that lies."""
+    shape = np.zeros((2000, 1000), bool)
+    shape[500:600, 100:800] = True
+    shape[560:700, 100:900] = True
+    assert framing.head_of(Subject(Box(100, 500, 900, 700), shape), SIZE, Framing(heads=40)).height == 200
+
+
 def test_a_framing_that_shows_what_a_closer_one_does_is_left_out():
     """The bust is all there is, but for a little."""
     assert list(frames(Subject(Box(300, 1570, 700, 2000)))) == [FACE, BUST]
