@@ -21,7 +21,10 @@ from .fingerprints import Candidate
 
 _ALIKE = "near-duplicate"
 _PAIRS = 32  # aligned at once
-_MOST_DIFFERENT = 0.2  # of the mean over a picture, in 0..1, beyond which a pair is not aligned
+_CELLS = 8  # each way, of the grid by which pairs are chosen to be aligned
+_UNLIKE = 0.15  # of its variance, that the one leaves unexplained of the other; copies leave 0.06 at most
+_GAINS = (0.3, 3.0)
+_PLAIN = 0.05  # a variance (summed over the grid) below which there is nothing to compare there
 _OPENED = 256  # pictures that are kept for the next comparison; 48 MB
 
 
@@ -86,16 +89,18 @@ def _alike(dataset: Dataset, opened: Callable[[int], Tensor], similarity: float,
 
 
 def _roughly_alike(thumbnails: Sequence[np.ndarray], pair: Candidate) -> bool:
-    """Whether what is the same part by the fingerprints has about the same colours, up to gain and offset."""
-    whole, part = (thumbnails[place].astype(np.float32) / 255 for place in (pair.whole, pair.part))
-    left, top, right, bottom = (round(each * fingerprints.SIDE) for each in pair.window)
-    rows = np.linspace(top, bottom - 1, fingerprints.SIDE // 2).round().astype(int)
-    columns = np.linspace(left, right - 1, fingerprints.SIDE // 2).round().astype(int)
-    seen = whole[np.ix_(rows, columns)]
-    goal = part[::2, ::2] / 2 + part[1::2, 1::2] / 2
-    centred, wanted = seen - seen.mean((0, 1)), goal - goal.mean((0, 1))
-    gain = (centred * wanted).sum((0, 1)) / np.maximum((centred**2).sum((0, 1)), 1e-3)
-    return float(np.abs(wanted - gain.clip(0, 2) * centred).mean()) <= _MOST_DIFFERENT
+    """Whether a grid of colours of the one is that of the other, up to brightness and contrast."""
+    box = [side * fingerprints.SIDE for side in pair.window]
+    whole, part = _cells(thumbnails[pair.whole], box), _cells(thumbnails[pair.part], None)
+    gain = np.clip((whole * part).sum() / max(np.square(whole).sum(), 1e-3), *_GAINS)
+    return bool(np.square(part - gain * whole).sum() <= _UNLIKE * max(np.square(part).sum(), _PLAIN))
+
+
+def _cells(thumbnail: np.ndarray, box: Sequence[float] | None) -> np.ndarray:
+    """_CELLS,_CELLS,3 float32, the mean of each channel taken off. box: left, top, right, bottom in pixels."""
+    cells = Image.fromarray(thumbnail).resize((_CELLS, _CELLS), Image.Resampling.BOX, box)
+    values = np.asarray(cells, np.float32) / 255
+    return values - values.mean((0, 1))
 
 
 def _similarities(opened: Callable[[int], Tensor], pairs: Sequence[Candidate]) -> list[float]:
