@@ -103,12 +103,10 @@ def test_a_bad_rule_names_its_line(comfyui, hero):
         graph.run(comfyui, hero() | edited("sort\nremvoe: x"))
 
 
-def test_a_pattern_that_never_ends_does_not_stop_the_server(comfyui, hero):
+def test_a_pattern_that_would_never_end_is_done_at_once(comfyui, hero):
+    """Python's own `re` would hang the server for years."""
     prompt = hero(lambda number, text: "a" * 60 + "!") | edited("regex: ^(a+)+$ => x")
-    with pytest.raises(NodeFailed, match="line 1: .* was not done after 10 s and was stopped"):
-        graph.run(comfyui, prompt)
-    shown = graph.run(comfyui, hero() | edited("once")).outputs["edit"]["text"][0]
-    assert shown.startswith("0 of 20 pictures")
+    assert graph.run(comfyui, prompt).outputs["edit"]["text"][0].startswith("0 of 20 pictures")
 
 
 def test_the_sample_character_is_clean(comfyui, characters, hero):
