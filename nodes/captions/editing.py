@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from .vocabulary import FUNCTION_WORDS
 from .words import BREAK, Word, bare, core, fragments, keys_of, places, prose_parts, words_of
 
+LONGEST = 20_000  # characters of a caption, before and after
 _NOTHING = r"[\s,，、]*(?::\s?[\d.]{1,9})?[\s,，、]*"
 _EMPHASIS_OF_NOTHING = re.compile(rf"\({_NOTHING}\)|\[{_NOTHING}\]|\{{{_NOTHING}\}}")
 _SPACES = re.compile(r"\s+")
@@ -126,10 +127,13 @@ def _without_last(text: str, *patterns: re.Pattern[str]) -> str:
 
 
 def replaced(caption: str, old: str, new: str, inside_tags: bool = False) -> str:
-    """The caption with `new` wherever `old` stands (see `spans`); emphasis stays. No `new`: `old` is taken out."""
+    """The caption with `new` wherever `old` stands (see `spans`); emphasis stays. No `new`: `old` is taken out.
+    Raises ValueError where it would be longer than LONGEST."""
     found = spans(caption, old, inside_tags)
     if not new.strip():
         return without(caption, found)
+    if len(caption) + len(found) * len(new) > LONGEST:
+        raise ValueError(f"a caption would have more than {LONGEST} characters. Put in something shorter.")
     for start, end in reversed(found):
         caption = caption[:start] + new.strip() + caption[end:]
     return caption

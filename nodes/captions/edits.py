@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 from ..dataset.records import Dataset, Sample
 from . import rules
-from .editing import spans
+from .editing import LONGEST, spans
 from .rules import Line, RulesError
 from .words import bare, tags_of
 
 _MOST_SHOWN = 10  # pictures
-_LONGEST_CAPTION = 20_000  # characters
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,9 @@ def _has_all(sample: Sample, tags: Sequence[str]) -> bool:
 def _check_lengths(samples: Sequence[Sample]) -> None:
     for sample in samples:
         longest = max(map(len, sample.captions), default=0)
-        if longest > _LONGEST_CAPTION:
+        if longest > LONGEST:
             raise RulesError(
-                f"the caption of {sample.name} has {longest} characters; at most {_LONGEST_CAPTION} are edited. Look "
+                f"the caption of {sample.name} has {longest} characters; at most {LONGEST} are edited. Look "
                 "at what was loaded: that is no caption."
             )
 

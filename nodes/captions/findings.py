@@ -28,7 +28,6 @@ KINDS = {  # worst first, with what a report calls them
     NAME: "Perhaps a name",
     CONSTANT: "In nearly every caption, perhaps on purpose",
 }
-TRIGGER_KINDS = frozenset({MISSING, MISSPELLED})
 MENDED = frozenset({EMPTY, MISSING, MISSPELLED, COMPETING, REPEATED})  # by `mend`
 
 

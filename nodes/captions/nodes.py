@@ -1,10 +1,12 @@
 """The caption room's door to ComfyUI."""
 
+from contextlib import suppress
+
 from comfy_api.latest import io, ui
 
 from ...sota import registry
 from ..characters.nodes import library
-from ..characters.records import Character
+from ..characters.records import Character, CharacterError
 from ..progress import progress
 from ..sockets import CHARACTER, DATASET
 from . import checks, edits, given, rules, templates
@@ -189,8 +191,13 @@ class CheckCaptions(io.ComfyNode):
 
 
 def _other_characters() -> list[Character]:
-    """All of the library; a character's own words are told from the others' by themselves."""
-    return [library().get(slug).character for slug in library().slugs()]
+    """All of the library but for damaged ones, which are not this node's; a character's own words are told from the
+    others' by themselves."""
+    found = []
+    for slug in library().slugs():
+        with suppress(CharacterError):
+            found.append(library().get(slug).character)
+    return found
 
 
 NODES: list[type[io.ComfyNode]] = [CaptionByTemplate, CaptionFromText, EditCaptions, CheckCaptions]

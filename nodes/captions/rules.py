@@ -225,12 +225,13 @@ def _spaced(text: str) -> str:
 
 
 def edited(line: Line, captions: Sequence[str]) -> list[str]:
-    """The captions after one rule, in order. Raises RulesError where a regular expression cannot be used."""
-    if not isinstance(line.rule, Regex):
-        return [line.rule.edit(caption) for caption in captions]
+    """The captions after one rule, in order. Raises RulesError where a regular expression cannot be used, and for
+    captions that become too long."""
     try:
+        if not isinstance(line.rule, Regex):
+            return [line.rule.edit(caption) for caption in captions]
         made = regexes.substituted(line.rule.pattern, line.rule.replacement, captions)
-    except regexes.RegexError as error:
+    except ValueError as error:
         raise RulesError(f"line {line.number}: {error}") from error
     return [
         " ".join(after.split()) if after != before else before for before, after in zip(captions, made, strict=True)

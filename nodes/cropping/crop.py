@@ -107,7 +107,7 @@ def cut(sample: Sample, box: Box) -> Sample:
     if box == (0, 0, *sample.size):
         return sample
     corner = sample.box[:2] if sample.box else (0, 0)
-    return replace(sample, box=windows.moved(box, *corner), size=box.size)
+    return sample.showing(windows.moved(box, *corner), box.size)
 
 
 def whole_size(sample: Sample) -> tuple[int, int]:
@@ -177,7 +177,7 @@ def _widened(sample: Sample, shown: Box, subject: Box, fit: Fit, notes: list[str
     if window is None:
         raise _too_small(windows.best(size, within, fit.sizes, fit.limit), fit, " even if all of it were shown")
     box = None if window.box == (0, 0, *size) else window.box
-    wider = replace(sample, box=box, size=window.box.size)
+    wider = sample.showing(box, window.box.size)
     return _Fitted(wider, window.bucket, (*notes, "more of it is shown than before"))
 
 

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..curation.selection import not_all
 from ..progress import progress
 from ..sockets import DATASET
 from .boxes import AUTO, CHOICES, FORMS, LARGEST
@@ -127,7 +128,7 @@ class CropToSubject(io.ComfyNode):
         search = Search(subject_by[0], threshold[0], box_format[0], which_box[0])
         frame = Framing(SETS[framing[0]], subject_is[0], heads[0], margin[0])
         cropped = to_subject(dataset[0], finder(dataset[0], search, boxes), frame, if_not_found[0], progress())
-        return io.NodeOutput(cropped.dataset, cropped.dropped, of_cropping(cropped))
+        return io.NodeOutput(*not_all(cropped.dataset, cropped.dropped), of_cropping(cropped))
 
 
 class CropToBuckets(io.ComfyNode):
@@ -195,7 +196,7 @@ class CropToBuckets(io.ComfyNode):
         search = Search(subject_by[0], threshold[0], box_format[0], which_box[0])
         fit = Fit(bucket_sizes(crop[0], resolution[0], bucket_step[0]), upscale_limit[0], too_small[0])
         cropped = to_buckets(dataset[0], finder(dataset[0], search, boxes), fit, progress())
-        return io.NodeOutput(cropped.dataset, cropped.dropped, of_cropping(cropped))
+        return io.NodeOutput(*not_all(cropped.dataset, cropped.dropped), of_cropping(cropped))
 
 
 NODES: list[type[io.ComfyNode]] = [CropToSubject, CropToBuckets]

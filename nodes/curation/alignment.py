@@ -99,7 +99,7 @@ def _toned(seen: Tensor, part: Tensor, shared: Tensor) -> Tensor:
     powers = torch.stack([torch.ones_like(flat), flat, flat.square()], 1)
     weighted = powers * weight[:, None]
     ridge = torch.tensor([1e-6, 1.0, 1.0])  # towards the tone as it is, where a dull picture leaves it open
-    normal = weighted @ powers.mT + 1e-3 * torch.diag(ridge) * weight.sum(1)[:, None, None]
+    normal = weighted @ powers.mT + 1e-3 * torch.diag(ridge) * weight.sum(1).clamp_min(1)[:, None, None]
     wanted = weighted @ (goal - flat)[..., None]
     change = (powers * torch.linalg.solve(normal, wanted)).sum(1)
     is_plain = torch.minimum(flat.std(1), goal.std(1)) < _PLAIN

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from .fingerprints import Candidate
 
 _ALIKE = "near-duplicate"
 _PAIRS = 32  # aligned at once
+_AGAIN = 8  # pictures that stay, with which one is compared that is paired with none of them
+_CLOSEST = 8  # by their vectors
 _CELLS = 8  # each way, of the grid by which pairs are chosen to be aligned
 _UNLIKE = 0.15  # of its variance, that the one leaves unexplained of the other; copies leave 0.06 at most
 _GAINS = (0.3, 3.0)
@@ -49,20 +52,22 @@ def deduplicated(
 
     A pair is one picture where it differs, laid over each other, by 1 - similarity at most in the place where it
     differs most, or where the vectors' cosine is above vector_similarity. vectors: N,d, of each picture by a
-    CLIP_VISION. A kept picture without caption takes that of a dropped one. Raises UnreadableImage.
+    CLIP_VISION. A kept picture takes the tags of its copies, and a caption or mask where it has none. Raises
+    UnreadableImage.
     """
     samples = dataset.samples
     opened = functools.lru_cache(_OPENED)(lambda place: _square(samples[place]))
     pairs = [*_same_content(samples), *_alike(dataset, opened, similarity, progress)]
     pairs += [] if vectors is None else _close(vectors, vector_similarity)
     reasons: dict[str, str] = {}
-    heirs: dict[str, tuple[str, ...]] = {}
-    for place, better, pair in _weaker(samples, pairs, opened, similarity):
-        kept = samples[better]
-        reasons[samples[place].name] = f"{pair.seen} of {kept.name} (similarity {pair.similarity:.2f})"
-        heirs[kept.name] = heirs.get(kept.name) or samples[place].captions
+    richer: dict[str, Sample] = {}
+    for place, better, pair in _weaker(samples, pairs, opened, similarity, progress):
+        copy, kept = samples[place], richer.get(samples[better].name, samples[better])
+        richer[kept.name] = _with_what_is_known_of(kept, copy)
+        lost = "; its mask is lost" if copy.mask and not richer[kept.name].mask else ""
+        reasons[copy.name] = f"{pair.seen} of {kept.name} (similarity {pair.similarity:.2f}){lost}"
     kept, dropped = dataset.parted(reasons)
-    return kept.of(_with_captions(kept.samples, heirs)), dropped
+    return kept.of(richer.get(sample.name, sample) for sample in kept.samples), dropped
 
 
 def _same_content(samples: Sequence[Sample]) -> list[Pair]:
@@ -119,13 +124,13 @@ def _square(sample: Sample) -> Tensor:
 
 
 def _close(vectors: Tensor, least: float) -> Iterable[Pair]:
-    """Pairs of vectors with at least this cosine."""
+    """Pairs of vectors with at least this cosine; of each with the nearest few."""
     unit = torch.nn.functional.normalize(vectors.float(), dim=1)
     for start in range(0, len(unit), 512):
-        cosines = unit[start : start + 512] @ unit.T
+        cosines, places = (unit[start : start + 512] @ unit.T).topk(min(_CLOSEST + 1, len(unit)), dim=1)
         for row, column in (cosines >= least).nonzero().tolist():
-            if start + row < column:
-                yield Pair(start + row, column, float(cosines[row, column]), "look-alike")
+            if (other := int(places[row, column])) != start + row:
+                yield Pair(start + row, other, float(cosines[row, column]), "look-alike")
 
 
 def _groups(pairs: Iterable[Pair]) -> list[list[int]]:
@@ -147,28 +152,47 @@ def _groups(pairs: Iterable[Pair]) -> list[list[int]]:
 
 
 def _weaker(
-    samples: Sequence[Sample], pairs: Sequence[Pair], opened: Callable[[int], Tensor], similarity: float
+    samples: Sequence[Sample],
+    pairs: Sequence[Pair],
+    opened: Callable[[int], Tensor],
+    similarity: float,
+    progress: Progress,
 ) -> Iterable[tuple[int, int, Pair]]:
     """Each picture that is one with a better one that stays: its place, that one's, and what shows it. One that only
     hangs together with them by way of others stays, since a slow change is many pictures."""
     known = {frozenset((pair.first, pair.second)): pair for pair in reversed(pairs)}  # the surest comes first
     for group in _groups(pairs):
-        detail = {place: quality.detail(samples[place]) for place in group}
+        detail = _details(samples, group)
         kept: list[int] = []
         for place in sorted(group, key=lambda place: (-detail[place], place)):
-            found = (known.get(frozenset((better, place))) or _compared(opened, better, place) for better in kept)
-            pair = next((each for each in found if each.seen != _ALIKE or each.similarity >= similarity), None)
+            progress(len(samples), len(samples))  # the way out when it is cancelled
+            paired = (known[key] for better in kept if (key := frozenset((better, place))) in known)
+            again = (_compared(opened, better, place) for better in kept[:_AGAIN])
+            likely = (each for each in chain(paired, again) if each.seen != _ALIKE or each.similarity >= similarity)
+            pair = next(likely, None)
             if pair is None:
                 kept.append(place)
             else:
                 yield place, pair.first if pair.second == place else pair.second, pair
 
 
+def _details(samples: Sequence[Sample], group: Sequence[int]) -> dict[int, float]:
+    """How much is to be seen of each; of the same content it is measured once."""
+    by_content = {samples[place].content: samples[place] for place in group}
+    found = {content: quality.detail(each) for content, each in by_content.items()} if len(by_content) > 1 else {}
+    return {place: found.get(samples[place].content, 0.0) for place in group}
+
+
 def _compared(opened: Callable[[int], Tensor], first: int, second: int) -> Pair:
     return Pair(first, second, _similarities(opened, [Candidate(first, second, fingerprints.WHOLE)])[0])
 
 
-def _with_captions(samples: Iterable[Sample], heirs: Mapping[str, tuple[str, ...]]) -> Iterable[Sample]:
-    """Those that have none take what is left to them."""
-    for sample in samples:
-        yield sample if sample.captions else replace(sample, captions=heirs.get(sample.name, ()))
+def _with_what_is_known_of(kept: Sample, copy: Sample) -> Sample:
+    """Captions and mask of a copy where it has none (a mask only of the same size), and its tags too."""
+    fits = copy.mask and not copy.mask.of_alpha and (copy.size, copy.box) == (kept.size, kept.box)
+    return replace(
+        kept,
+        captions=kept.captions or copy.captions,
+        tags=tuple(dict.fromkeys((*kept.tags, *copy.tags))),
+        mask=kept.mask or (copy.mask if fits else None),
+    )

@@ -17,6 +17,7 @@ SCORE = (
 )
 _FEWEST = 4  # pictures, of which one can be said to be odd
 _LIKEST = 0.3  # of the others, that a picture is compared with: some of them may be odd too
+_ROWS = 512  # compared at once with all others
 _TO_SIGMA = 1.4826  # a normal distribution's deviation, over its median absolute deviation
 
 
@@ -43,6 +44,8 @@ def without_others(
     deviation, so that odd ones hardly change either (Leys et al., "Detecting outliers", 2013). vectors: N,d;
     references: M,d; both of unit length. Raises TooFew.
     """
+    if not dataset.samples:
+        return dataset, dataset
     known = references if references is not None else vectors
     if len(known) < _FEWEST:
         raise TooFew(
@@ -67,8 +70,11 @@ def without_others(
 
 def _likeness(some: Tensor, others: Tensor, themselves: bool) -> Tensor:
     """N: the mean cosine with the likest of the others."""
-    cosines = some @ others.T
-    if themselves:
-        cosines = cosines.fill_diagonal_(-2)
-    count = max(1, round(_LIKEST * (len(others) - themselves)))
-    return cosines.topk(count, dim=1).values.mean(1)
+    count, found = max(1, round(_LIKEST * (len(others) - themselves))), []
+    for start in range(0, len(some), _ROWS):
+        cosines = some[start : start + _ROWS] @ others.T
+        if themselves:
+            rows = torch.arange(len(cosines))
+            cosines[rows, start + rows] = -2
+        found.append(cosines.topk(count, dim=1).values.mean(1))
+    return torch.cat(found)

@@ -370,7 +370,12 @@ class SplitDataset(io.ComfyNode):
 
 def embedding(clip_vision):
     """What a CLIP_VISION makes of pictures (1,H,W,3 in 0..1): 1,d. Nothing is cut off: heads are at the border."""
-    return lambda pixels: clip_vision.encode_image(pixels, crop=False)["image_embeds"]
+
+    def embed(pixels):
+        found = clip_vision.encode_image(pixels, crop=False)["image_embeds"]
+        return found.mean(1) if found.dim() == 3 else found  # SigLIP gives its patches
+
+    return embed
 
 
 NODES = [

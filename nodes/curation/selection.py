@@ -63,7 +63,7 @@ def chosen(dataset: Dataset, count: int, how: str, seed: int = 0, score: str = "
         _check_scores(every, score)
     places = {
         FIRST: lambda: range(count),
-        RANDOM: lambda: _lowest(count, [drawn(each, seed) for each in every]),
+        RANDOM: lambda: _lowest(count, [drawn(each.content, seed) for each in every]),
         SPREAD: lambda: [round(step * (len(every) - 1) / max(1, count - 1)) for step in range(count)],
         BEST: lambda: _lowest(count, [-each.scores[score] for each in every]),
     }
@@ -108,9 +108,9 @@ def merged(datasets: Sequence[Dataset], name: str = "") -> Dataset:
     return Dataset(name or " + ".join(dict.fromkeys(dataset.name for dataset in datasets)), tuple(samples))
 
 
-def drawn(sample: Sample, seed: int) -> float:
-    """A random number, 0 to 1, of what a picture shows."""
-    digest = hashlib.sha256(f"{seed} {sample.content}".encode()).digest()
+def drawn(content: str, seed: int) -> float:
+    """A random number, 0 to 1, of a picture's hash."""
+    digest = hashlib.sha256(f"{seed} {content}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 

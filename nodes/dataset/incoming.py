@@ -198,10 +198,10 @@ def _exchange(stage: Path, target: Path) -> None:
     try:
         stage.rename(target)
     except BaseException:
-        aside.rename(target)
+        _moved(aside, target)  # to a free name where another upload took its place; where that fails, it stays aside
+        old.rmdir()
         raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_replaceable(target: Path) -> None:

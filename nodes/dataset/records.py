@@ -16,6 +16,9 @@ from torch import Tensor
 TRAIN, HELD_OUT = "train", "held_out"
 SPLITS = (TRAIN, HELD_OUT)
 
+# Scores of what a picture shows: of another part of it they say nothing.
+MEASURED = frozenset({"sharpness", "brightness", "contrast", "jpeg_quality", "blockiness", "identity"})
+
 
 class Box(NamedTuple):
     """A part of a picture in pixels: right and bottom are the first that are outside."""
@@ -97,6 +100,16 @@ class Sample:
     def caption(self) -> str:
         """The first caption: what the picture is called where one is enough. Empty where there is none."""
         return self.captions[0] if self.captions else ""
+
+    @property
+    def source(self) -> str:
+        """sha256 of the picture that it was cut from, or else its own: what cuts of one picture have in common."""
+        return self.origin.parent if self.origin.parent and not self.origin.generator else self.origin.sha256
+
+    def showing(self, box: Box | None, size: tuple[int, int]) -> Sample:
+        """The same showing this part of its picture (None: all), without what was measured of what it showed."""
+        scores = {name: score for name, score in self.scores.items() if name not in MEASURED}
+        return replace(self, box=box, size=size, scores=scores)
 
     @property
     def content(self) -> str:

@@ -165,6 +165,7 @@ def test_text_encoder_and_vae_leave_the_device_that_is_trained_on(comfy_model, l
     import comfy.model_management
 
     model, clip, vae = load_all("sd3")
+    comfy.model_management.unload_all_models()
     others = [clip.patcher, vae.patcher]
     for patcher in (model, *others):
         patcher.load_device = torch.device("cpu", 0)

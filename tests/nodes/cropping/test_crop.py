@@ -14,9 +14,11 @@ from isengard.nodes.cropping import crop, report
 from isengard.nodes.cropping.crop import DROP, ENLARGE, KEEP, WIDEN, Fit
 from isengard.nodes.cropping.framing import BUST, FACE, FRAMINGS, FULL, Framing
 from isengard.nodes.cropping.subject import CENTRE, NoSubject, Search, Subject, finder
+from isengard.nodes.curation import identity, quality
 from isengard.nodes.dataset import export, folder, images
 from isengard.nodes.dataset.folder import Remark
-from isengard.nodes.dataset.records import HELD_OUT, Box, Dataset, Mask, Origin, Sample
+from isengard.nodes.dataset.records import HELD_OUT, MEASURED, Box, Dataset, Mask, Origin, Sample
+from isengard.tests import pictures
 
 
 def noise(size: tuple[int, int], seed: int) -> Image.Image:
@@ -50,7 +52,7 @@ def whole(sample: Sample) -> np.ndarray:
 
 def test_only_box_size_and_tags_change(tmp_path):
     before = masked(
-        tmp_path, "a.png", tags=("red",), repeats=3, weight=0.5, split=HELD_OUT, scores={"sharpness": 0.5},
+        tmp_path, "a.png", tags=("red",), repeats=3, weight=0.5, split=HELD_OUT, scores={"mine": 0.5},
         background="black", reason="once",
     )  # fmt: skip
     cropped = to_masks(Dataset("hero", (before,)))
@@ -300,3 +302,12 @@ def test_the_report_of_a_crop_has_no_buckets(tmp_path):
     )
     kept = crop.to_subject(dataset, nothing, Framing((FULL,)), KEEP)
     assert report.of_cropping(kept).endswith("Noted, 1:\n- a.png: kept whole: it is empty")
+
+
+def test_what_was_measured_of_all_of_a_picture_is_forgotten(tmp_path):
+    """A sharp background says nothing of a face."""
+    whole = pictures.sample(pictures.saved(Image.new("RGB", (60, 40)), tmp_path / "a.png"))
+    scored = dataclasses.replace(whole, scores={**dict.fromkeys(MEASURED, 0.9), "mine": 0.5})
+    assert set(quality.SCORES) | {identity.SCORE} == MEASURED
+    assert dict(crop.cut(scored, Box(0, 0, 30, 40)).scores) == {"mine": 0.5}
+    assert crop.cut(scored, Box(0, 0, 60, 40)) == scored

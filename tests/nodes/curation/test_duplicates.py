@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from isengard.nodes.curation import duplicates, fingerprints
-from isengard.nodes.dataset.records import Box, Dataset, Origin, Sample
+from isengard.nodes.dataset.records import Box, Dataset, Mask, Origin, Sample
 from isengard.tests import pictures
 
 SIMILARITY = 0.75  # the node's
@@ -97,7 +97,7 @@ def test_captions_masks_and_all_else_stay_with_their_pictures(distinct, tmp_path
     kept, dropped = duplicates.deduplicated(both, SIMILARITY)
     assert len(dropped.samples) == len(tagged)
     for sample in kept.samples + dropped.samples:
-        assert dataclasses.replace(sample, reason="") == before[sample.name]
+        assert dataclasses.replace(sample, reason="", tags=before[sample.name].tags) == before[sample.name]
 
 
 def test_a_picture_without_caption_takes_its_copys(tmp_path):
@@ -173,3 +173,18 @@ def test_fingerprints_of_a_window_are_those_of_the_cut_picture():
             fingerprints._fingerprints(grey, fingerprints.WHOLE)[1],
         )
         assert float((cut - shown).square().sum()) < 0.02
+
+
+def test_tags_and_a_mask_are_not_lost_with_a_copy(tmp_path):
+    picture = pictures.scene(4, (300, 300))
+    found = pictures.dataset(tmp_path, {"a.png": picture, "b.png": pictures.recompressed(picture, 40)})
+    mask = Mask(torch.ones(300, 300), "f" * 64)
+    better = dataclasses.replace(found.samples[0], tags=("red",))
+    masked = dataclasses.replace(found.samples[1], tags=("blue", "red"), mask=mask)
+    kept, dropped = duplicates.deduplicated(found.of((better, masked)), SIMILARITY)
+    assert [(sample.name, sample.tags, sample.mask) for sample in kept.samples] == [("a.png", ("red", "blue"), mask)]
+    small = pictures.dataset(tmp_path, {"c.png": pictures.resized(picture, 0.5)}).samples[0]
+    smaller = dataclasses.replace(small, mask=Mask(torch.ones(150, 150), "e" * 64))
+    kept, dropped = duplicates.deduplicated(found.of((better, smaller)), SIMILARITY)
+    assert kept.samples[0].mask is None
+    assert dropped.samples[0].reason.endswith("; its mask is lost")

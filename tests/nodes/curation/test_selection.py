@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from isengard.nodes.curation import selection, splits
 from isengard.nodes.curation.selection import SelectionError
-from isengard.nodes.dataset.records import HELD_OUT, TRAIN, Dataset, Origin, Sample
+from isengard.nodes.dataset.records import HELD_OUT, TRAIN, Box, Dataset, Origin, Sample
 
 
 def picture(number: int, *tags: str, **more) -> Sample:
@@ -202,3 +202,24 @@ def test_the_report_counts_each_tag():
     assert splits.described(parted, "smile, side") == (
         "all: 1 of 5 held out (20 %)\nsmile: 1 of 2 held out (50 %)\nside: 0 of 1 held out (0 %)"
     )
+
+
+def test_what_was_cut_from_one_picture_is_on_one_side():
+    parts = [
+        dataclasses.replace(picture(n), name=f"{n} {part}", box=Box(0, 0, part, 8))
+        for n in range(40)
+        for part in (4, 6, 8)
+    ]
+    found = splits.split(Dataset("x", tuple(parts)), 0.3)
+    sides = {}
+    for sample in found.samples:
+        sides.setdefault(sample.origin.sha256, set()).add(sample.split)
+    assert all(len(each) == 1 for each in sides.values())
+
+
+def test_what_was_generated_from_one_picture_can_be_split():
+    made = [
+        dataclasses.replace(picture(n), origin=Origin("x", f"{n:064x}", parent="a" * 64, generator="sd15"))
+        for n in range(40)
+    ]
+    assert 2 <= len(held(splits.split(Dataset("x", tuple(made)), 0.2))) <= 20

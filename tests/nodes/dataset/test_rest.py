@@ -138,6 +138,7 @@ def test_what_is_cancelled_leaves_nothing(ask, comfyui, name):
 
 
 def test_a_connection_that_breaks_does_no_harm(ask, comfyui, name):
+    before = len(comfyui.log())
     begun = ask("POST", "/uploads", {"files": [{"name": f"{name}/01.png", "size": 10}]}).json
     place, address = f"/uploads/{begun['id']}", urllib.parse.urlsplit(comfyui.url)
     broken = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
@@ -155,7 +156,7 @@ def test_a_connection_that_breaks_does_no_harm(ask, comfyui, name):
         time.sleep(0.1)
     assert ask("POST", place, {}).status == 201
     assert (comfyui.base / "input" / name / "01.png").read_bytes() == b"0123456789"
-    assert "Traceback" not in comfyui.log().rpartition("To see the GUI")[2]
+    assert "Traceback" not in comfyui.log()[before:]
 
 
 def test_a_large_body_is_not_held_in_memory(ask, comfyui, name):
