@@ -25,6 +25,8 @@ _ANY_RATIO = 2**30  # bytes; below, a data set of masks may be packed a thousand
 _ENCRYPTED, _UTF8 = 0x1, 0x800  # of the flags
 _UNICODE_PATH = 0x7075  # of the extra fields
 _DRIVE = re.compile(r"[A-Za-z]:")
+# what zipfile raises; RuntimeError: made by a newer program; ValueError: names that are no text, places beyond any end
+_DAMAGE = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OverflowError, zlib.error, struct.error)
 
 
 class ZipError(ValueError):
@@ -94,14 +96,10 @@ def _reading() -> Iterator[None]:
     """Whatever zipfile raises for archives that are none, or damaged, as ZipError."""
     try:
         yield
-    # RuntimeError: encrypted; OverflowError, EINVAL: places before the file's beginning or beyond any end
-    except (
-        zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error, struct.error, UnicodeError,
-        OverflowError,
-    ) as error:  # fmt: skip
+    except _DAMAGE as error:
         raise ZipError(f"this is no zip file that can be read ({error or type(error).__name__}).") from error
     except OSError as error:
-        if error.errno != errno.EINVAL:
+        if error.errno != errno.EINVAL:  # a place before the beginning
             raise
         raise ZipError("this is no zip file that can be read (it is cut off, or damaged).") from error
 

@@ -265,3 +265,14 @@ def test_comments_and_what_stands_before_an_archive_are_passed_over(packed, tmp_
 def test_a_file_without_a_name_is_refused(packed):
     with pytest.raises(ZipError, match="a file without a name"):
         read(packed(("a.png", b"x"), (".", b"x")))
+
+
+def test_a_place_beyond_any_file_is_told(packed):
+    """In the field for archives above 4 GB."""
+    file = packed(("a.png", b"x"))
+    field = struct.pack("<HHQ", 1, 8, 2**64 - 1)
+    data = bytearray(renamed(file, b"a.png", b"a.png", field).read_bytes())
+    struct.pack_into("<L", data, data.index(b"PK\x01\x02") + 42, 2**32 - 1)
+    file.write_bytes(data)
+    with pytest.raises(ZipError, match="no zip file that can be read"):
+        read(file)

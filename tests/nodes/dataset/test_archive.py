@@ -9,6 +9,7 @@ import zipfile
 import pytest
 from PIL import Image
 
+from isengard.nodes import zips
 from isengard.nodes.dataset import archive, folder, incoming
 from isengard.nodes.dataset.incoming import Added, IncomingError, NoSpace
 from isengard.nodes.names import BadName
@@ -118,6 +119,20 @@ def test_a_picture_that_is_damaged_leaves_nothing(packed, root):
     with pytest.raises(ZipError, match="no zip file that can be read"):
         archive.unpack(file, root, "hero")
     assert list(root.iterdir()) == []
+
+
+def test_names_that_are_one_on_the_disk_are_told(packed, root, monkeypatch):
+    """Which differs from system to system: here a file and a folder."""
+    monkeypatch.setattr(incoming, "_check_places", lambda places: None)
+    with pytest.raises(IncomingError, match="cannot be written beside the archive's others"):
+        archive.unpack(packed({"a.png": PICTURE, "a.png/b.png": PICTURE}), root, "hero")
+    assert list(root.iterdir()) == []
+    twice = packed({"a.png": PICTURE})
+    with zips.opened(twice) as opened:
+        (info,) = opened.infolist()
+        archive._write(opened, info, root / "a.png")
+        with pytest.raises(IncomingError, match="'a.png' cannot be written"):
+            archive._write(opened, info, root / "a.png")
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(packed, root, monkeypatch):

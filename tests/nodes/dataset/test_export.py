@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from isengard.nodes.dataset import export, folder, images, manifest
+from isengard.nodes.dataset import archive, export, folder, images, manifest
 from isengard.nodes.dataset.records import HELD_OUT, SPLITS, Box, Dataset, Mask, Origin, Sample
 
 
@@ -61,6 +61,17 @@ def test_what_is_written_reads_back_as_it_was(tmp_path, layout):
         assert (images.read_mask(old) is None) == (images.read_mask(new) is None)
         if old.mask:
             assert torch.equal(images.read_mask(old), images.read_mask(new))
+
+
+@pytest.mark.parametrize("layout", export.LAYOUTS)
+def test_what_is_packed_and_uploaded_is_the_same(tmp_path, layout):
+    before = hero(tmp_path / "in")
+    file = export.save(before, tmp_path / "hero", layout, as_zip=True, progress=lambda done, of: None)
+    added = archive.unpack(file, tmp_path / "input", file.stem)
+    assert (added.name, added.pictures, added.left_out) == ("hero", 4, ())
+    found = folder.load(tmp_path / "input" / "hero", "hero")
+    assert found.dataset.hash == export.to_folder(before, tmp_path / "out", layout).hash
+    assert found.notes == found.unread == ()
 
 
 def test_every_picture_says_where_it_comes_from(tmp_path):

@@ -313,3 +313,13 @@ def test_the_drop_down_lists_folders_with_pictures(tmp_path):
             picture(tmp_path / name / "a.png")
     picture(tmp_path / "loose.png")
     assert folder.with_pictures(tmp_path) == ["deep", "deep/er", "deep/er/one", "mira"]
+
+
+def test_pictures_are_counted_as_they_are_loaded(tmp_path):
+    for name in ("a.png", "b/c.JPG", "a-masklabel.png", ".hidden/d.png", "__MACOSX/e.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        picture(tmp_path / name)
+    (tmp_path / "a.txt").write_text("mira")
+    assert folder.number_of_pictures(tmp_path) == len(loaded(tmp_path).samples) == 2
+    (tmp_path / "manifest.jsonl").write_text("damaged")
+    assert folder.number_of_pictures(tmp_path) == 2

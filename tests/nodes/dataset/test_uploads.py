@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -136,6 +138,8 @@ def test_one_piece_comes_at_a_time(taken):
         write(whole())
         with pytest.raises(OutOfTurn, match="Send the rest"):
             taken.finish(id)
+    with taken.receiving(id, len(whole())), pytest.raises(OutOfTurn, match="15 of 15 bytes are there"):
+        taken.finish(id)  # it could begin to write at any moment
     assert taken.finish(id).pictures == 2
 
 
@@ -291,6 +295,18 @@ def test_uploads_that_nobody_goes_on_with_are_dropped(taken, root):
     send(taken, id, b"x")
     taken.finish(id)
     assert [path.name for path in root.iterdir()] == ["dataset"]
+
+
+def test_what_another_comfyui_left_behind_is_removed_and_what_it_still_gets_is_not(taken, root):
+    other = Uploads(lambda: root)
+    gone, going = (other.begin([Offered("a.png", 2)]) for _ in range(2))
+    send(other, going.id, b"x")
+    for upload in (gone, going):
+        os.utime(upload.stage, (time.time() - 25 * 3600,) * 2)
+    send(other, going.id, b"y", start=1)
+    id = begun(taken, FILES)
+    assert not gone.stage.exists() and going.stage.exists()
+    taken.cancel(id)
 
 
 def test_many_uploads_come_at_once(taken, root):
