@@ -51,7 +51,8 @@ def main() -> None:
 
 
 def against_core(server: Server, repetitions: int, tell: Callable[[str], None] = print) -> dict[str, float]:
-    """How many times faster pictures are loaded and deduplicated, and deduplicated alone: the lower of both."""
+    """How many times faster pictures are deduplicated (ours are read for it, core's are in memory already), and loaded
+    and deduplicated."""
     rows = []
     draw_scenes(server.base / "input" / "bench_data", COMPARED, COMPARED_SIDE)
     for repetition in range(repetitions):
@@ -62,7 +63,7 @@ def against_core(server: Server, repetitions: int, tell: Callable[[str], None] =
     alone = statistics.median(core["once"] / ours["once"] for ours, core in rows)
     with_loading = statistics.median(sum(core.values()) / sum(ours.values()) for ours, core in rows)
     tell(f"times faster: deduplication alone {alone:.1f}, with loading {with_loading:.1f}")
-    return {"dedupe_vs_core": min(alone, with_loading)}
+    return {"dedupe_vs_core": alone, "load_and_dedupe_vs_core": with_loading}
 
 
 def our_graph(folder: str) -> dict:
