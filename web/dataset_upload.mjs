@@ -87,10 +87,9 @@ class UploadPart {
   /** Set the new data set on the node, once; where the node is not open, when it is. */
   #choose() {
     const upload = uploads.get(key(this.node));
-    const isOpen = this.node.graph?.getNodeById(this.node.id) === this.node;
     const widget = this.node.widgets.find((widget) => widget.name === "folder");
     const name = upload?.result?.name;
-    if (!name || upload.isChosen || !isOpen || !widget) return;
+    if (!name || upload.isChosen || !widget) return;
     upload.isChosen = true;
     widget.value = name;
     widget.callback?.(name);

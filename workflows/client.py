@@ -151,6 +151,19 @@ class Client:
             answer = await response.json()
         return f"{answer['subfolder']}/{answer['name']}".lstrip("/")
 
+    async def upload_dataset(self, archive: Path, name: str) -> tuple[dict[str, Any], str]:
+        """Make a zip file the data set `name`, in place of one of that name; gives what the server tells of it, and its
+        reason where it refuses."""
+        query = {"name": name, "replace": "true"}
+        with open(archive, "rb") as body:
+            headers = {"Content-Type": "application/zip"}
+            url = f"{self.url}/isengard/datasets"
+            async with self._session.post(url, params=query, data=body, headers=headers) as response:
+                if response.status == 404:  # no pack, or one of an earlier version
+                    response.raise_for_status()
+                answer = await response.json()
+        return answer, answer.get("error", "")
+
     async def download(self, file: OutputFile) -> bytes:
         query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
         async with self._session.get(f"{self.url}/view", params=query) as response:

@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         action="append",
         default=[],
-        help="send a picture, or a folder of pictures and captions, to ComfyUI's input folder (again for more)",
+        help="send a picture, or a folder or zip of pictures and captions, to ComfyUI's input folder (again for more)",
     )
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("out"), help="for what comes out (./out)")
     return parser

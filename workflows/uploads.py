@@ -1,4 +1,4 @@
-"""What a person gives to upload: a picture, or a folder with pictures and their captions."""
+"""What a person gives to upload: a picture, or a folder or zip file with pictures and their captions."""
 
 from __future__ import annotations
 
@@ -43,8 +43,11 @@ def name(path: Path) -> str:
 
 
 async def send(client: Client, path: Path, known_folders: list[str]) -> str:
-    """Upload `path` and tell how to use it. known_folders: those that the server has already."""
+    """Upload `path` and tell how to use it. known_folders: those that the server has already. Raises UploadError where
+    the server refuses an archive."""
     given = files(path)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return await _send_archive(client, path)
     if path.is_file():
         return f"Uploaded {path}: --set NODE.image={await client.upload(path)} uses it."
     for file in given:
@@ -57,3 +60,11 @@ async def send(client: Client, path: Path, known_folders: list[str]) -> str:
     if name(path) in known_folders:
         told += f"\nNote: the server had a folder '{name(path)}' already; files of other names are still in it."
     return told
+
+
+async def _send_archive(client: Client, path: Path) -> str:
+    made, refused = await client.upload_dataset(path, path.resolve().stem)
+    if refused:
+        raise UploadError(f"the server does not take {path}: {refused}")
+    left_out = f" {len(made['left_out'])} other files in it were left out." if made["left_out"] else ""
+    return f"Uploaded {made['pictures']} pictures from {path}: --set dataset.folder={made['name']} uses them.{left_out}"

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,30 @@ def test_an_uploaded_folder_is_trained_on(comfyui, tmp_path):
     assert "the server had a folder 'my hero' already" in again.stderr
     assert (there / "2.txt").read_text() == "another"
     assert metadata(comfyui, "hero 2")["isengard.dataset_hash"] != metadata(comfyui, "hero")["isengard.dataset_hash"]
+
+
+@pytest.mark.comfyui
+def test_an_uploaded_zip_is_trained_on(comfyui, tmp_path):
+    with zipfile.ZipFile(tmp_path / "my zip.zip", "w") as archive:
+        archive.write(MIRA / "mira_01.png", "mira/01.png")
+        archive.writestr("mira/01.txt", "mira")
+        archive.writestr("mira/diary.md", "not for the server")
+    arguments = ("--server", comfyui.url, "--upload", tmp_path / "my zip.zip", "--set", "dataset.folder=my zip")
+    for _ in range(2):  # the second takes the place of the first
+        result = run(*arguments, "--out", tmp_path / "out")
+        assert result.returncode == 0, result.stderr
+        assert "Uploaded 1 pictures" in result.stderr and "1 other files in it were left out" in result.stderr
+    there = comfyui.base / "input" / "my zip"
+    assert sorted(file.name for file in there.iterdir()) == ["01.png", "01.txt"]
+    assert not there.with_name("my zip-2").exists()
+
+
+@pytest.mark.comfyui
+def test_a_zip_that_is_none_is_told(comfyui, tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"no zip")
+    result = run("--server", comfyui.url, "--upload", tmp_path / "a.zip", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "the server does not take" in result.stderr and "this is no zip file that can be read" in result.stderr
 
 
 @pytest.mark.comfyui
