@@ -20,7 +20,12 @@ PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee", "rocket")  # of sciki
 def person(number: int, look: int, size: int = 256) -> Image.Image:
     """A held-out person in one of their looks."""
     who = people.held_out()[number % len(people.held_out())]
-    return Image.fromarray(drawing.pixels(who, people.random_look(np.random.default_rng([number, look])), size))
+    return Image.fromarray(drawing.pixels(who, drawn_look(number, look), size))
+
+
+def drawn_look(number: int, look: int) -> people.Look:
+    """That look of that person."""
+    return people.random_look(np.random.default_rng([number, look]))
 
 
 def photograph(name: str) -> Image.Image:

@@ -107,14 +107,7 @@ def _toned(seen: Tensor, part: Tensor, shared: Tensor) -> Tensor:
 
 
 def _worst_place(seen: Tensor, part: Tensor, shared: Tensor) -> Tensor:
-    """The mean difference over the patch where it is largest, N; a pixel counts as different by as much as it lies
-    outside of what the other picture has within a pixel around it."""
-    outside = torch.maximum(_outside(seen, part), _outside(part, seen)).amax(1, keepdim=True) * shared
-    inner = outside[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
-    return functional.avg_pool2d(inner, _PATCH, 1).amax((1, 2, 3))
-
-
-def _outside(one: Tensor, other: Tensor) -> Tensor:
-    highest = functional.max_pool2d(other, 3, 1, 1)
-    lowest = -functional.max_pool2d(-other, 3, 1, 1)
-    return torch.relu(one - highest) + torch.relu(lowest - one)
+    """The difference of the mean colours of a patch, where and in which channel it is largest, N: what lies a pixel
+    beside its place, or was lost in compression, is another in single pixels and not in their mean."""
+    difference = ((part - seen) * shared)[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
+    return functional.avg_pool2d(difference, _PATCH, 1).abs().amax((1, 2, 3))

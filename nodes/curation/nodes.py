@@ -105,7 +105,7 @@ class DeduplicateDataset(io.ComfyNode):
                 dataset_input(),
                 io.Float.Input(
                     "similarity",
-                    default=0.75,
+                    default=0.8,
                     min=0.5,
                     max=1.0,
                     step=0.01,

@@ -108,7 +108,8 @@ def growth(folder: Path, many: int, repetitions: int, tell: Callable[[str], None
 
 def curated(folder: Path) -> dict[str, float]:
     script = Path(__file__).with_name("data_worker.py")
-    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True, check=False)
+    command = [sys.executable, str(script), str(folder), str(data_planted.SIMILARITY)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"curating {folder.name} failed:\n{done.stderr[-4000:]}")
     return json.loads(done.stdout.splitlines()[-1])

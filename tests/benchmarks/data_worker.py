@@ -1,4 +1,6 @@
-"""Loads, deduplicates and measures a folder of pictures in a process of its own: `python data_worker.py FOLDER`.
+"""Loads, deduplicates and measures a folder of pictures in a process of its own.
+
+    python data_worker.py FOLDER SIMILARITY
 
 Prints one line of JSON: seconds, and the highest resident memory before and after, in MB.
 """
@@ -24,7 +26,7 @@ from isengard.nodes.dataset import folder  # noqa: E402
 def main() -> None:
     bare, started = peak_mb(), time.perf_counter()
     loaded = folder.load(Path(sys.argv[1]), "bench", folder.Options("a caption")).dataset
-    kept, _ = duplicates.deduplicated(loaded, 0.75)
+    kept, _ = duplicates.deduplicated(loaded, float(sys.argv[2]))
     quality.sorted_out(kept, quality.Limits())
     seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "bare_mb": bare, "peak_mb": peak_mb(), "kept": len(kept.samples)}))

@@ -12,15 +12,16 @@ from PIL import Image
 from isengard.nodes.curation import duplicates, fingerprints
 from isengard.nodes.dataset.records import Box, Dataset, Mask, Origin, Sample
 from isengard.tests import pictures
+from isengard.tests.graph import DEFAULTS
 
-SIMILARITY = 0.75  # the node's
+SIMILARITY = DEFAULTS["IsengardDeduplicateDataset"]["similarity"]
 
 
 def originals() -> dict[str, Image.Image]:
     """Scenes, photographs, and people who differ in their faces alone."""
-    scenes = {f"scene{n}.png": pictures.scene(n, (512, 400)) for n in range(8)}
+    scenes = {f"scene{n}.png": pictures.scene(n, (512, 400)) for n in range(4)}
     photographs = {f"{name}.png": pictures.photograph(name) for name in pictures.PHOTOGRAPHS}
-    looks = {f"look{n}.png": pictures.person(3, n, 320) for n in range(8)}
+    looks = {f"look{n}.png": pictures.person(3, n, 320) for n in range(6)}
     return scenes | photographs | looks
 
 
