@@ -58,9 +58,10 @@ def members(archive: zipfile.ZipFile, limits: Limits) -> dict[str, zipfile.ZipIn
     _check_size(archive, limits)
     found: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
-        name = _plain(_name(info))
+        written = _name(info).replace("\\", "/")  # as old .NET parts names, and nothing else means
+        name = _plain(written)
         _check_kind(info, name)
-        if info.filename.endswith("/"):
+        if written.endswith("/"):
             continue
         if not name:
             raise ZipError("the archive has a file without a name. Pack it anew.")
@@ -148,7 +149,7 @@ def _plain(name: str) -> str:
     """The name with single "/" between its parts. Raises ZipError for one that leads out of the archive."""
     parts = PurePosixPath(name).parts
     drive = parts and _DRIVE.match(parts[0])
-    if "\\" in name or "\0" in name or drive or any(part in ("..", "/", "//") for part in parts):
+    if "\0" in name or drive or any(part in ("..", "/", "//") for part in parts):
         raise ZipError(f"the archive has a file '{name}' that leads out of it. Nothing of it was unpacked.")
     return "/".join(parts)
 

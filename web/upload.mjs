@@ -14,6 +14,10 @@ const LARGEST = 2 ** 24; // what stands between a browser and a server may refus
 const SECONDS = 1; // that a piece shall take: long enough to be fast, short enough to show how far it is
 const TRIES = 4; // for a piece, where the connection fails
 const WAIT = 500; // ms before the second try, then twice as long each time
+const LONGEST_WAIT = 5000; // ms
+const NOT_THE_SERVER = [502, 503, 504, 524]; // answered in its place
+const TIMED_OUT = [504, 524]; // by a proxy: unpacking a large archive may take longer than it waits
+const TRIES_FOR_TIME = 60;
 
 /** What the server refused, with its reason. */
 class Refused extends Error {
@@ -52,7 +56,7 @@ export class Upload {
       await this.#begin(await given);
       await this.#send();
       this.#change({ state: "finishing" });
-      const result = await this.#ask("POST", `${ADDRESS}/${this.#id}`, {});
+      const result = await this.#persist(() => this.#ask("POST", `${ADDRESS}/${this.#id}`, {}));
       this.#change({ state: "done", result });
     } catch (error) {
       this.#stop.abort(); // what else is on its way
@@ -104,7 +108,8 @@ export class Upload {
   async #send() {
     for (const { blob, files } of this.#pieces()) {
       const began = performance.now();
-      await this.#sendPiece(await this.#read(blob));
+      const body = await this.#read(blob);
+      await this.#persist(() => this.#sendPiece(body));
       this.#adapt((performance.now() - began) / 1000);
       this.#change({ bytesDone: this.bytesDone + blob.size, filesDone: files });
     }
@@ -145,17 +150,21 @@ export class Upload {
     }
   }
 
-  /** Again where the connection failed, or the server still waits for the end of a piece that broke off. */
-  async #sendPiece(body) {
+  #sendPiece(body) {
     const address = `${ADDRESS}/${this.#id}?from=${this.bytesDone}`;
+    return this.#fetch(address, { method: "PUT", headers: { "Content-Type": "application/octet-stream" }, body });
+  }
+
+  /** Ask again where the connection failed, or what stands before the server did not wait for it. */
+  async #persist(ask) {
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.#fetch(address, { method: "PUT", headers: { "Content-Type": "application/octet-stream" }, body });
-        return;
+        return await ask();
       } catch (error) {
-        const passes = !(error instanceof Refused) || error.status === 409 || [502, 503, 504].includes(error.status);
-        if (this.#stop.signal.aborted || !passes || attempt === TRIES) throw error;
-        await new Promise((resolve) => setTimeout(resolve, WAIT * 2 ** (attempt - 1)));
+        const passes = !(error instanceof Refused) || NOT_THE_SERVER.includes(error.status);
+        const tries = TIMED_OUT.includes(error.status) ? TRIES_FOR_TIME : TRIES;
+        if (this.#stop.signal.aborted || !passes || attempt >= tries) throw error;
+        await new Promise((resolve) => setTimeout(resolve, Math.min(WAIT * 2 ** (attempt - 1), LONGEST_WAIT)));
       }
     }
   }

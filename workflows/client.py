@@ -18,6 +18,7 @@ Prompt = dict[str, dict[str, Any]]  # nodes by id, as POST /prompt takes them
 LOST: Event = {"type": "connection_lost", "data": {}}  # ours: the websocket dropped while the prompt ran
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+_TIMEOUT_OF_UNPACKING = aiohttp.ClientTimeout(total=None, sock_connect=10)  # an answer may take long
 _HEARTBEAT = 30.0  # seconds between pings: a connection that went away silently is noticed
 _RETRY_SECONDS = 1.0
 _RETRIES = 5
@@ -28,6 +29,10 @@ _CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType
 
 class PromptRejected(RuntimeError):
     """ComfyUI did not take the prompt; the message names each node and input that it faulted."""
+
+
+class UploadRefused(RuntimeError):
+    """The server does not take a data set; the message is its reason."""
 
 
 class NotFinished(RuntimeError):
@@ -151,18 +156,21 @@ class Client:
             answer = await response.json()
         return f"{answer['subfolder']}/{answer['name']}".lstrip("/")
 
-    async def upload_dataset(self, archive: Path, name: str) -> tuple[dict[str, Any], str]:
-        """Make a zip file the data set `name`, in place of one of that name; gives what the server tells of it, and its
-        reason where it refuses."""
-        query = {"name": name, "replace": "true"}
+    async def upload_dataset(self, archive: Path, name: str) -> dict[str, Any]:
+        """Make a zip file the data set `name`, in place of one of that name; gives what the server tells of it. Raises
+        UploadRefused."""
+        query, headers = {"name": name, "replace": "true"}, {"Content-Type": "application/zip"}
+        url = f"{self.url}/isengard/datasets"
         with open(archive, "rb") as body:
-            headers = {"Content-Type": "application/zip"}
-            url = f"{self.url}/isengard/datasets"
-            async with self._session.post(url, params=query, data=body, headers=headers) as response:
-                if response.status == 404:  # no pack, or one of an earlier version
+            async with self._session.post(
+                url, params=query, data=body, headers=headers, timeout=_TIMEOUT_OF_UNPACKING
+            ) as response:
+                if response.content_type != "application/json":  # not the pack's answer
                     response.raise_for_status()
                 answer = await response.json()
-        return answer, answer.get("error", "")
+        if "error" in answer:
+            raise UploadRefused(answer["error"])
+        return answer
 
     async def download(self, file: OutputFile) -> bytes:
         query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .client import Client
+from .client import Client, UploadRefused
 
 # those that the Load Dataset node reads
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif"})
@@ -63,8 +63,9 @@ async def send(client: Client, path: Path, known_folders: list[str]) -> str:
 
 
 async def _send_archive(client: Client, path: Path) -> str:
-    made, refused = await client.upload_dataset(path, path.resolve().stem)
-    if refused:
-        raise UploadError(f"the server does not take {path}: {refused}")
+    try:
+        made = await client.upload_dataset(path, path.resolve().stem)
+    except UploadRefused as error:
+        raise UploadError(f"the server does not take {path}: {error}") from error
     left_out = f" {len(made['left_out'])} other files in it were left out." if made["left_out"] else ""
     return f"Uploaded {made['pictures']} pictures from {path}: --set dataset.folder={made['name']} uses them.{left_out}"

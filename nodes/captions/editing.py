@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
 
 from .vocabulary import FUNCTION_WORDS
@@ -54,10 +55,11 @@ def spans(caption: str, phrase: str, inside_tags: bool = False) -> list[Span]:
     """
     wanted, keys, words = bare(phrase), keys_of(phrase), words_of(caption)
     pieces, prose = fragments(caption), prose_parts(words)
+    starts = [word.start for word in words]
     found: list[Span] = []
     for start, end in pieces:
         left, right = core(caption[start:end])
-        within = [word for word in words if start <= word.start < end]
+        within = words[bisect_left(starts, start) : bisect_left(starts, end)]
         if bare(caption[start:end]) == wanted:
             found.append((start + left, start + right))
         elif inside_tags or len(pieces) == 1 or (within and within[0].part in prose):

@@ -16,7 +16,8 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -26,6 +27,7 @@ from .incoming import Added, IncomingError, Plan
 
 _ARCHIVE = "archive.zip"
 _IDLE_SECONDS = 3600.0  # after which an upload that nothing came for is dropped
+_OUTCOMES = 100  # that are kept for who asks again
 
 
 class UnknownUpload(IncomingError):
@@ -71,9 +73,10 @@ class Upload:
     replace: bool
     received: int = 0
     used: float = field(default_factory=time.monotonic)
-    receiving: bool = False  # a piece, now
-    finishing: bool = False
+    receiver: _Files | None = None  # of a piece that comes now
+    outcome: Future[Added] | None = None  # from when it is being finished
     ended: bool = False  # finished or cancelled
+    lock: threading.Lock = field(default_factory=threading.Lock)  # for what changes
 
     @property
     def size(self) -> int:
@@ -95,7 +98,7 @@ class Uploads:
     def __init__(self, root: Callable[[], Path]):
         self._root = root
         self._uploads: dict[str, Upload] = {}
-        self._lock = threading.Lock()
+        self._outcomes: dict[str, Future[Added]] = {}  # of the last that ended
 
     def begin(self, files: Sequence[Offered], name: str = "", replace: bool = False) -> Upload:
         """Make room for files. A single .zip is an archive; others are the files of a data set. name, replace: as for
@@ -117,64 +120,72 @@ class Uploads:
     @contextmanager
     def receiving(self, id: str, start: int) -> Iterator[Callable[[bytes], None]]:
         """A function that takes a piece, block by block. start: the byte at which it begins, counted over all wanted
-        files in their order; one that came before is written over. Raises UnknownUpload, OutOfTurn for a gap or while
-        another piece comes, IncomingError for more bytes than were offered."""
+        files in their order; one that came before is written over. A piece that still comes is broken off: it is sent
+        anew where its connection went silently. Raises UnknownUpload, OutOfTurn for a gap or where another piece came
+        meanwhile, IncomingError for more bytes than were offered."""
         upload = self._get(id)
-        with self._lock:
-            if upload.receiving:
-                raise OutOfTurn("another piece is still coming. Send this one later.")
-            upload.receiving = True
-        try:
-            if upload.finishing or upload.ended:  # asked when it is known to receive: who ends it looks afterwards
+        files = _Files(upload, start)
+        with upload.lock:
+            if upload.outcome or upload.ended:
                 raise OutOfTurn("the upload has ended.")
+            _stop_receiving(upload)
             if start > upload.received:
                 raise OutOfTurn(f"byte {upload.received} is the next; got a piece that begins at {start}.")
             os.utime(upload.stage)  # for `incoming.remove_forgotten`
-            upload.received, files = start, _Files(upload, start)
-            try:
-                yield files.write
-            finally:
-                files.close()
-                upload.received = files.position
+            upload.received, upload.receiver = start, files
+        try:
+            yield files.write
         finally:
-            upload.receiving = False
-            upload.used = time.monotonic()
-            self._remove_where_ended(upload)
+            with upload.lock:
+                if upload.receiver is files:
+                    _stop_receiving(upload)
 
     def finish(self, id: str) -> Added:
         """Make the upload a data set. Raises OutOfTurn where bytes are missing, after which they may be sent; for what
-        cannot be a data set what `incoming.settle` and `archive.unpack` raise, after which the upload is gone."""
+        cannot be a data set what `incoming.settle` and `archive.unpack` raise, after which the upload is gone. Asked
+        again, it gives or raises the same, when that is known: a connection may have ended before."""
+        if outcome := self._outcomes.get(id):
+            return outcome.result()
         upload = self._get(id)
-        with self._lock:
-            if upload.finishing:
-                raise OutOfTurn("the upload is being finished already.")
-            upload.finishing = True
-        try:
-            if upload.receiving or upload.received < upload.size:
+        with upload.lock:
+            upload.check()
+            if upload.receiver or upload.received < upload.size:
                 raise OutOfTurn(f"{upload.received} of {upload.size} bytes are there. Send the rest.")
-            return self._settled(upload)
-        finally:
-            upload.finishing = False
-            self._remove_where_ended(upload)
+            is_first = upload.outcome is None
+            upload.outcome = upload.outcome or Future()
+        if is_first:
+            self._settle(upload, upload.outcome)
+        return upload.outcome.result()
 
     def cancel(self, id: str) -> None:
         """Drop an upload and all that came of it. Raises UnknownUpload."""
         upload = self._get(id)
-        self._end(upload)
-        self._remove_where_ended(upload)
-
-    def _settled(self, upload: Upload) -> Added:
-        try:
-            if upload.planned is None:
-                return _unpacked(upload, self._root())
-            _make_empty_files(upload)
-            upload.check()
-            return incoming.settle(upload.stage, upload.name, upload.planned, upload.replace)
-        finally:
+        with upload.lock:
             self._end(upload)
+            if upload.outcome:  # who finishes it looks whether it has ended, and removes what is there
+                return
+            with suppress(OSError):  # what is not written any more
+                _stop_receiving(upload)
+        shutil.rmtree(upload.stage, ignore_errors=True)
+
+    def _settle(self, upload: Upload, outcome: Future[Added]) -> None:
+        try:
+            added = _settled(upload, self._root())
+        except BaseException as error:
+            self._end(upload)
+            outcome.set_exception(error)
+        else:
+            self._end(upload)
+            outcome.set_result(added)
+        finally:
+            shutil.rmtree(upload.stage, ignore_errors=True)
 
     def _end(self, upload: Upload) -> None:
         upload.ended = True
+        if upload.outcome:
+            self._outcomes[upload.id] = upload.outcome
+            for id in list(self._outcomes)[:-_OUTCOMES]:
+                self._outcomes.pop(id, None)
         self._uploads.pop(upload.id, None)
 
     def _get(self, id: str) -> Upload:
@@ -183,16 +194,12 @@ class Uploads:
             raise UnknownUpload("there is no such upload: it has ended, or ComfyUI was started anew. Begin again.")
         return upload
 
-    def _remove_where_ended(self, upload: Upload) -> None:
-        """By whoever is the last that works on it."""
-        if upload.ended and not upload.finishing and not upload.receiving:
-            shutil.rmtree(upload.stage, ignore_errors=True)
-
     def _drop_idle(self) -> None:
         before = time.monotonic() - _IDLE_SECONDS
         for upload in list(self._uploads.values()):
-            if upload.used < before and not upload.receiving and not upload.finishing:
-                self.cancel(upload.id)
+            if upload.used < before and not upload.outcome:
+                with suppress(UnknownUpload):  # it has just ended
+                    self.cancel(upload.id)
 
 
 class _Files:
@@ -204,7 +211,14 @@ class _Files:
         self._out: BinaryIO | None = None
 
     def write(self, block: bytes) -> None:
-        self._upload.check()
+        with self._upload.lock:
+            self._upload.check()
+            if self._upload.receiver is not self:
+                raise OutOfTurn("another piece came in place of this one.")
+            self._upload.used = time.monotonic()
+            self._write(block)
+
+    def _write(self, block: bytes) -> None:
         if self.position + len(block) > self._ends[-1]:
             raise IncomingError(f"got more than the {self._ends[-1]} bytes that were offered.")
         try:
@@ -232,6 +246,13 @@ class _Files:
                 self.close()
 
 
+def _stop_receiving(upload: Upload) -> None:
+    files, upload.receiver = upload.receiver, None
+    if files:
+        files.close()  # where that fails, the piece has to come again
+        upload.received, upload.used = files.position, time.monotonic()
+
+
 def _opened_at(file: Path, start: int) -> BinaryIO:
     """To go on with from there."""
     if start:
@@ -239,6 +260,14 @@ def _opened_at(file: Path, start: int) -> BinaryIO:
         return open(file, "ab")
     file.parent.mkdir(parents=True, exist_ok=True)
     return open(file, "wb")
+
+
+def _settled(upload: Upload, root: Path) -> Added:
+    if upload.planned is None:
+        return _unpacked(upload, root)
+    _make_empty_files(upload)
+    upload.check()
+    return incoming.settle(upload.stage, upload.name, upload.planned, upload.replace)
 
 
 def _make_empty_files(upload: Upload) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from ..lettering import Lettering
 from ..style import BACKGROUND, INK, LINE, MUTED
+
+_LINES = 12  # of a prompt; what is longer is cut
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,12 @@ def draw(title: str, sections: Sequence[Section], rows: Sequence[Row]) -> Image.
     sheet = Image.new("RGB", (layout.width, layout.height(rows)), BACKGROUND)
     pen = ImageDraw.Draw(sheet)
 
-    pen.text((layout.gap, layout.gap), title, font=layout.font(1.5), fill=INK)
+    layout.letters(1.5).write(pen, (layout.gap, layout.gap), layout.letters(1.5).cut(title, layout.inner), INK)
     _draw_headings(pen, layout, sections)
     y = layout.top
     for row in rows:
         for line in layout.wrap(row.prompt):
-            pen.text((layout.gap, y), line, font=layout.font(1), fill=INK)
+            layout.letters(1).write(pen, (layout.gap, y), line, INK)
             y += layout.line
         y += layout.gap // 2
         for x, picture in zip(layout.columns, row.pictures, strict=True):
@@ -49,15 +51,16 @@ def draw(title: str, sections: Sequence[Section], rows: Sequence[Row]) -> Image.
 
 
 def _draw_headings(pen: ImageDraw.ImageDraw, layout: _Layout, sections: Sequence[Section]) -> None:
-    columns = iter(layout.columns)
+    columns = iter(zip(layout.columns, layout.ends, strict=True))
+    large, small = layout.letters(1.1), layout.letters(0.85)
     for section in sections:
         places = [next(columns) for _ in section.labels]
-        right = places[-1] + layout.cell[0]
+        left, right = places[0][0], places[-1][0] + layout.cell[0]
         y = layout.gap + 2 * layout.text
-        pen.text((places[0], y), section.heading, font=layout.font(1.1), fill=INK)
-        pen.line([(places[0], y + layout.line), (right, y + layout.line)], fill=LINE, width=max(1, layout.text // 12))
-        for x, label in zip(places, section.labels, strict=True):
-            pen.text((x, y + round(1.15 * layout.line)), label, font=layout.font(0.85), fill=MUTED)
+        large.write(pen, (left, y), large.cut(section.heading, places[-1][1] - left), INK)
+        pen.line([(left, y + layout.line), (right, y + layout.line)], fill=LINE, width=max(1, layout.text // 12))
+        for (x, end), label in zip(places, section.labels, strict=True):
+            small.write(pen, (x, y + round(1.15 * layout.line)), small.cut(label, end - x), MUTED)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,11 @@ class _Layout:
         return lefts
 
     @property
+    def ends(self) -> list[int]:
+        """How far the words above every column may reach: to the next, or the border."""
+        return [*(left - self.gap for left in self.columns[1:]), self.width - self.gap]
+
+    @property
     def width(self) -> int:
         return max(self.columns[-1] + self.cell[0] + self.gap, 24 * self.text)
 
@@ -101,10 +109,12 @@ class _Layout:
         words = sum(len(self.wrap(row.prompt)) * self.line + self.gap // 2 for row in rows)
         return self.top + words + len(rows) * (self.cell[1] + 2 * self.gap)
 
-    def font(self, scale: float):
-        return ImageFont.load_default(round(scale * self.text))
+    @property
+    def inner(self) -> int:
+        return self.width - 2 * self.gap
+
+    def letters(self, scale: float) -> Lettering:
+        return Lettering(round(scale * self.text))
 
     def wrap(self, text: str) -> list[str]:
-        """Lines that fit: as many letters as the text's own mean width allows, and a little less."""
-        letter = self.font(1).getlength(text) / max(1, len(text)) or self.text
-        return textwrap.wrap(text, max(8, int(0.93 * (self.width - 2 * self.gap) / letter))) or [""]
+        return self.letters(1).wrapped(text, self.inner, _LINES) or [""]

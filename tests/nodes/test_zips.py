@@ -51,6 +51,11 @@ def test_an_ordinary_archive_is_read(packed):
     assert read(file) == {"hero/01.png": b"pixels" * 1000, "hero/01.txt": b"mira", "Ünï.png": b""}
 
 
+def test_names_that_windows_parted_are_read(packed):
+    file = packed(("hero\\", b""), ("hero\\01.png", b"x"), ("hero\\more/02.png", b"y"))
+    assert read(file) == {"hero/01.png": b"x", "hero/more/02.png": b"y"}
+
+
 @pytest.mark.parametrize(
     "name",
     ["../evil", "a/../../evil", "/etc/evil", "//host/evil", "..\\evil", "C:\\evil", "C:evil", "c:/evil", "a/..", "../"],

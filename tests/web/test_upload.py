@@ -15,6 +15,7 @@ from playwright.sync_api import Route
 pytestmark = [pytest.mark.comfyui, pytest.mark.browser]
 
 PIECE = re.compile(r"/isengard/datasets/uploads/\w+\?from=\d+")
+END = re.compile(r"/isengard/datasets/uploads/\w+$")
 
 # a workflow with two nodes that load data sets; what other nodes there are does not matter
 OPEN = """(id) => {
@@ -282,6 +283,28 @@ def test_a_connection_that_fails_for_a_moment_does_no_harm(loader, hero):
         loader.page.unroute(PIECE)
     assert contents(loader.input / hero.name) == expected(hero)
     assert len(failed) == 2
+
+
+def test_a_proxy_that_does_not_wait_for_the_end_does_no_harm(loader, hero):
+    asked = []
+
+    def give_up_once(route: Route) -> None:
+        if route.request.method == "POST":
+            asked.append(route.fetch().status)
+        if asked == [201]:
+            route.fulfill(status=504, body="<h1>Gateway Time-out</h1>")
+        else:
+            route.fallback()
+
+    loader.page.route(END, give_up_once)
+    try:
+        loader.choose("Upload folder…", hero)
+        loader.wait_for_folder(hero.name)
+    finally:
+        loader.page.unroute(END)
+    assert asked == [201, 201]
+    assert contents(loader.input / hero.name) == expected(hero)
+    assert not loader.visible(f"{hero.name}-2")
 
 
 def test_a_file_that_is_changed_meanwhile_is_named(loader, large):

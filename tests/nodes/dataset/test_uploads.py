@@ -73,8 +73,10 @@ def test_files_become_a_data_set_when_all_are_there(taken, root):
     assert taken.finish(upload.id) == Added("hero", 2, ("hero/notes.docx",))
     assert below(root) == {"hero/01.png": b"first", "hero/01.txt": b"mira", "hero/x/02.png": b"second"}
     assert list(root.iterdir()) == [root / "hero"]
+    assert taken.finish(upload.id) == Added("hero", 2, ("hero/notes.docx",)), "also for who asks again"
+    assert list(root.iterdir()) == [root / "hero"]
     with pytest.raises(UnknownUpload, match="no such upload"):
-        taken.finish(upload.id)
+        send(taken, upload.id, b"x")
 
 
 CONTENTS = some.lists(some.binary(max_size=20), min_size=1, max_size=8)
@@ -130,17 +132,21 @@ def test_more_than_was_offered_is_refused(taken, root):
     assert below(root)["hero/x/02.png"] == b"second"
 
 
-def test_one_piece_comes_at_a_time(taken):
+def test_a_piece_takes_the_place_of_one_that_still_comes(taken, root):
+    """Its connection went silently: nothing tells the server."""
     id = begun(taken, FILES)
-    with taken.receiving(id, 0) as write:
-        with pytest.raises(OutOfTurn, match="another piece is still coming"):
-            send(taken, id, b"x")
-        write(whole())
+    with pytest.raises(OutOfTurn, match="another piece came in place"), taken.receiving(id, 0) as write:
+        write(b"first and")
+        send(taken, id, b"stm", start=3)
+        write(b" last")
+    with pytest.raises(OutOfTurn, match="6 of 15 bytes"):
+        taken.finish(id)
+    with taken.receiving(id, 6) as write:
+        write(whole()[6:])
         with pytest.raises(OutOfTurn, match="Send the rest"):
-            taken.finish(id)
-    with taken.receiving(id, len(whole())), pytest.raises(OutOfTurn, match="15 of 15 bytes are there"):
-        taken.finish(id)  # it could begin to write at any moment
-    assert taken.finish(id).pictures == 2
+            taken.finish(id)  # the piece could write more
+    taken.finish(id)
+    assert below(root / "hero") == {"01.png": b"first", "01.txt": b"mira", "x/02.png": b"second"}
 
 
 def test_what_the_disk_did_not_take_has_to_come_again(taken, root, monkeypatch):
@@ -247,6 +253,7 @@ def test_what_is_cancelled_while_a_file_comes_leaves_nothing(taken, root):
     with pytest.raises(Cancelled), taken.receiving(id, 0) as write:
         write(b"fi")
         taken.cancel(id)
+        assert list(root.iterdir()) == [], "also where nothing comes any more"
         write(b"rst")
     assert list(root.iterdir()) == []
 
@@ -277,13 +284,29 @@ def test_what_is_cancelled_while_it_is_unpacked_leaves_nothing(taken, root, monk
     thread = threading.Thread(target=finish)
     thread.start()
     assert reached.wait(20)
-    with pytest.raises(OutOfTurn, match="being finished already"):
-        taken.finish(id)
+    again = threading.Thread(target=finish)
+    again.start()
     taken.cancel(id)
     go_on.set()
     thread.join(20)
-    assert isinstance(raised[0], Cancelled)
+    again.join(20)
+    assert [type(each) for each in raised] == [Cancelled, Cancelled]
     assert list(root.iterdir()) == []
+
+
+def test_what_is_asked_twice_is_finished_once(taken, root, monkeypatch):
+    """A proxy gave the first connection up."""
+    id, settle, go_on, added = begun(taken, FILES), incoming.settle, threading.Event(), []
+    send(taken, id, whole())
+    monkeypatch.setattr(incoming, "settle", lambda *all: go_on.wait(20) and settle(*all))
+    threads = [threading.Thread(target=lambda: added.append(taken.finish(id))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    go_on.set()
+    for thread in threads:
+        thread.join(20)
+    assert added == [Added("hero", 2, ("hero/notes.docx",))] * 3
+    assert visible(root) == ["hero"]
 
 
 def test_uploads_that_nobody_goes_on_with_are_dropped(taken, root):

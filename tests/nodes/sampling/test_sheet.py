@@ -54,6 +54,12 @@ def test_every_text_is_drawn():
         assert without.tobytes() != full.tobytes()
 
 
+def test_a_prompt_in_another_script_is_drawn_as_such():
+    """And not as boxes that are all alike."""
+    one, other = (sheet.draw("", SECTIONS, [row(prompt)]) for prompt in ("Мира Вале", "Вале Мира"))
+    assert one.tobytes() != other.tobytes()
+
+
 def test_a_long_prompt_takes_more_lines():
     short, long = sheet.draw("", SECTIONS, [row()]), sheet.draw("", SECTIONS, [row("word " * 60)])
     assert long.height > short.height
