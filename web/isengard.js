@@ -9,15 +9,23 @@ import { app } from "../../scripts/app.js";
 import { addUpload, discardUploads } from "./dataset_upload.mjs";
 import { LiveLoss } from "./live_loss.mjs";
 import { Runs } from "./runs.mjs";
-import { addSavedName } from "./saved_name.mjs";
+import { addLine, addReport } from "./shown_text.mjs";
 
 const TEXT_HEIGHTS = { prompts: 160, negative: 70 }; // pixels; the rest of the node's height is the picture's
 
 /** What our nodes get beside their inputs. @type {Record<string, (node: object) => void>} */
 const ADDITIONS = {
   IsengardTrainLora: (node) => views.set(node, new LiveLoss(node)),
-  IsengardSaveLora: addSavedName,
+  IsengardSaveLora: addLine("The name of the file appears here."),
   IsengardLoadDataset: addUpload,
+  IsengardSaveDataset: addLine("The name of the folder appears here."),
+  IsengardEditCaptions: addReport("What the rules change appears here."),
+  IsengardCheckCaptions: addReport("What is found appears here."),
+  IsengardSaveCharacter: addLine("The character appears here."),
+  IsengardAddCharacterLora: addLine("The version appears here."),
+  IsengardChooseCharacterVersion: addLine("The character appears here."),
+  IsengardExportCharacter: addLine("The name of the file appears here."),
+  IsengardImportCharacter: addLine("The character appears here."),
   IsengardContactSheet: limitTexts,
 };
 

@@ -59,11 +59,11 @@ class DropPoorPictures(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "darkest", default=usual.darkest, min=0.0, max=1.0, step=0.01,
-                    tooltip="Median brightness at least. 0: do not ask.",
+                    tooltip="Brightness without a plain background, at least. 0: do not ask.",
                 ),
                 io.Float.Input(
                     "brightest", default=usual.brightest, min=0.0, max=1.0, step=0.01,
-                    tooltip="Median brightness at most. 1: do not ask, as for figures on white.",
+                    tooltip="Brightness without a plain background, at most. 1: do not ask.",
                 ),
                 io.Float.Input(
                     "contrast", default=usual.contrast, min=0.0, max=1.0, step=0.01,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..dataset import images
 from ..dataset.records import Dataset, Sample
-from . import blur, compression
+from . import blur, compression, exposure
 from .each import Progress, of_each
 
 SCORES = ("sharpness", "brightness", "contrast", "jpeg_quality", "blockiness")
@@ -24,12 +24,12 @@ _LONGEST = 1024  # pixels of a side that sharpness is measured at: detail beyond
 
 @dataclass(frozen=True)
 class Limits:
-    """What a picture has to keep within. sharpness, darkest, brightest (both of the median), contrast: 0..1.
+    """What a picture has to keep within. sharpness, darkest, brightest, contrast: 0..1.
     jpeg_quality: 0..100. blockiness: 1 or more. shortest: pixels of the shorter side."""
 
     sharpness: float = 0.45
     darkest: float = 0.12
-    brightest: float = 0.95
+    brightest: float = 0.9
     contrast: float = 0.2
     jpeg_quality: float = 35.0
     blockiness: float = 2.0
@@ -70,14 +70,13 @@ def _needed(picture: Image.Image) -> float:
 
 
 def scores_of(sample: Sample) -> dict[str, float]:
-    """By the names of SCORES: blur.sharpness; the median of the brightness, 0..1; what is between its darkest and its
-    brightest percent, 0..1; compression.quality_of_file, and compression.blockiness."""
+    """By the names of SCORES: blur.sharpness, exposure.brightness and contrast, compression.quality_of_file and
+    blockiness."""
     picture = images.opened(sample).convert("L")
-    darkest, median, brightest = _percentiles(picture, (1, 50, 99))
     return {
         "sharpness": blur.sharpness(np.asarray(_at_most(picture, _LONGEST))),
-        "brightness": float(median),
-        "contrast": float(brightest - darkest),
+        "brightness": exposure.brightness(picture),
+        "contrast": exposure.contrast(picture),
         "jpeg_quality": _jpeg_quality(sample),
         "blockiness": compression.blockiness(np.asarray(picture)),
     }
@@ -86,12 +85,6 @@ def scores_of(sample: Sample) -> dict[str, float]:
 def _jpeg_quality(sample: Sample) -> float:
     in_memory = isinstance(sample.image, Tensor)
     return 100.0 if in_memory else compression.quality_of_file(sample.image.read_bytes())
-
-
-def _percentiles(picture: Image.Image, percents: Sequence[float]) -> list[float]:
-    """Of the brightness (of a picture in "L"), 0..1."""
-    below = np.cumsum(picture.histogram())
-    return [float(np.searchsorted(below, percent / 100 * below[-1])) / 255 for percent in percents]
 
 
 def _measured(sample: Sample) -> Sample:

@@ -165,7 +165,7 @@ def test_run_trains_and_shows_its_pictures(training):
 
     for title in ("sheet", "chart"):
         training.wait(SHOWS_A_PICTURE, title)
-    training.wait("() => /saved as mira.*safetensors/.test(document.querySelector('.isengard-saved').textContent)")
+    training.wait("() => /saved as mira.*safetensors/.test(document.querySelector('.isengard-line').textContent)")
     assert training.page.get_by_role("dialog").count() == 0
     assert training.ask("() => app.lastExecutionError ?? null") is None
 
@@ -174,6 +174,24 @@ SHOWS_A_PICTURE = """(title) => {
     const node = app.graph.nodes.find((node) => node.title === title);
     return node.imgs?.length === 1 && node.imgs[0].naturalWidth > 0;
 }"""
+
+
+def test_a_data_set_is_prepared_and_what_was_found_is_shown(editor):
+    own = template("prepare_dataset") | {"id": str(uuid.uuid4())}
+    editor.open(own, "preparing")
+    report = editor.page.locator(".isengard-report")
+    assert report.inner_text() == "What is found appears here."
+    editor.run()
+    for title in ("kept", "dropped", "report"):
+        editor.wait(SHOWS_A_PICTURE, title)
+    found = "() => document.querySelector('.isengard-report').textContent.includes('Mira: 20 pictures, 20 captions')"
+    editor.wait(found)
+    editor.wait("() => document.querySelector('.isengard-line').textContent.startsWith('isengard/datasets/mira prep')")
+    prompt = editor.ask("async () => JSON.stringify(await app.graphToPrompt())")
+    assert "20 pictures" not in prompt, "what is shown is saved with the workflow"
+    editor.open(template("train_character"), "another")
+    editor.open(own, "preparing again")
+    editor.wait(found)
 
 
 def test_interrupting_is_shown_and_another_run_works(training):

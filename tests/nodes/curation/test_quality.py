@@ -7,11 +7,12 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy.ndimage import uniform_filter1d
 
 from isengard.nodes.curation import blur, compression, quality
-from isengard.nodes.dataset import images
+from isengard.nodes.dataset import folder, images
+from isengard.sota import sample_character
 from isengard.tests import pictures
 
 SHARP = [
@@ -117,6 +118,38 @@ def test_each_fault_has_its_reason(tmp_path, change, reason):
     assert kept.samples == ()
     assert reason in dropped.samples[0].reason
     assert dropped.samples[0].captions == ("a caption",)
+
+
+def line_art() -> Image.Image:
+    levels = np.asarray(pictures.person(3, 7, 512).convert("L"))
+    return Image.fromarray(np.where(levels < 40, 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def on_paper(colour: str) -> Image.Image:
+    """A small figure."""
+    paper = Image.new("RGB", (640, 640), colour)
+    paper.paste(pictures.person(4, 520, 200), (220, 220))
+    return paper
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        pytest.param(line_art, id="lines"),
+        pytest.param(lambda: ImageOps.invert(line_art()), id="white lines"),
+        *(pytest.param(lambda c=colour: on_paper(c), id=f"on {colour}") for colour in ("white", "black")),
+        *(pytest.param(lambda n=n: pictures.person(n, 500 + n, 400), id=f"person {n}") for n in range(20)),
+    ],
+)
+def test_a_drawing_is_neither_too_dark_nor_too_bright(tmp_path, picture):
+    _, dropped = quality.sorted_out(one(picture(), tmp_path), quality.Limits())
+    assert [sample.reason for sample in dropped.samples] == []
+
+
+def test_the_sample_character_is_good_to_train_on():
+    mira = folder.load(sample_character.FOLDER, "mira", folder.Options(""))
+    _, dropped = quality.sorted_out(mira.dataset, quality.Limits())
+    assert [sample.reason for sample in dropped.samples] == []
 
 
 def test_a_rough_jpeg_is_told_with_its_quality(tmp_path):

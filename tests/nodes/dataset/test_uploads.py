@@ -188,11 +188,10 @@ def test_an_archive_is_unpacked_at_the_end(taken, root):
 def test_an_archive_that_is_none_leaves_nothing(taken, root):
     id = begun(taken, {"a.zip": b"no zip"})
     send(taken, id, b"no zip")
-    with pytest.raises(ZipError, match="no zip file that can be read"):
-        taken.finish(id)
+    for _ in range(2):  # asked again it tells the same
+        with pytest.raises(ZipError, match="no zip file that can be read"):
+            taken.finish(id)
     assert list(root.iterdir()) == []
-    with pytest.raises(UnknownUpload):
-        taken.finish(id)
 
 
 @pytest.mark.parametrize(
