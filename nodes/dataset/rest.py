@@ -115,8 +115,13 @@ class _Handlers:
 
     @_answered
     async def finished(self, request: web.Request) -> web.Response:
+        """Asked again while it is finished, or afterwards, it answers the same."""
         await json_object(request, ())
-        added = await asyncio.to_thread(self._uploads.finish, request.match_info["id"])
+        id = request.match_info["id"]
+        if outcome := self._uploads.outcome(id):
+            added = await asyncio.wrap_future(outcome)  # without a thread: those are few, and who asks may ask often
+        else:
+            added = await asyncio.to_thread(self._uploads.finish, id)
         return web.json_response(dataclasses.asdict(added), status=201)
 
     @_answered

@@ -144,7 +144,7 @@ class Uploads:
         """Make the upload a data set. Raises OutOfTurn where bytes are missing, after which they may be sent; for what
         cannot be a data set what `incoming.settle` and `archive.unpack` raise, after which the upload is gone. Asked
         again, it gives or raises the same, when that is known: a connection may have ended before."""
-        if outcome := self._outcomes.get(id):
+        if outcome := self.outcome(id):
             return outcome.result()
         upload = self._get(id)
         with upload.lock:
@@ -152,10 +152,15 @@ class Uploads:
             if upload.receiver or upload.received < upload.size:
                 raise OutOfTurn(f"{upload.received} of {upload.size} bytes are there. Send the rest.")
             is_first = upload.outcome is None
-            upload.outcome = upload.outcome or Future()
+            upload.outcome = upload.outcome or _begun()
         if is_first:
             self._settle(upload, upload.outcome)
         return upload.outcome.result()
+
+    def outcome(self, id: str) -> Future[Added] | None:
+        """What `finish` gives or raises, where it was asked before; for those who cannot spare a thread to wait."""
+        upload = self._uploads.get(id)
+        return upload.outcome if upload else self._outcomes.get(id)
 
     def cancel(self, id: str) -> None:
         """Drop an upload and all that came of it. Raises UnknownUpload."""
@@ -244,6 +249,13 @@ class _Files:
             block = block[len(part) :]
             if self.position == self._ends[place]:
                 self.close()
+
+
+def _begun() -> Future[Added]:
+    """Of what nobody who waits for it may cancel."""
+    outcome: Future[Added] = Future()
+    outcome.set_running_or_notify_cancel()
+    return outcome
 
 
 def _stop_receiving(upload: Upload) -> None:

@@ -299,11 +299,17 @@ def test_what_is_asked_twice_is_finished_once(taken, root, monkeypatch):
     send(taken, id, whole())
     monkeypatch.setattr(incoming, "settle", lambda *all: go_on.wait(20) and settle(*all))
     threads = [threading.Thread(target=lambda: added.append(taken.finish(id))) for _ in range(3)]
+    assert taken.outcome(id) is None
     for thread in threads:
         thread.start()
+    while (outcome := taken.outcome(id)) is None:
+        time.sleep(0.01)
+    assert not outcome.cancel(), "who waits no longer ends it for all"
+    assert not outcome.done()
     go_on.set()
     for thread in threads:
         thread.join(20)
+    assert taken.outcome(id) is outcome and outcome.done()
     assert added == [Added("hero", 2, ("hero/notes.docx",))] * 3
     assert visible(root) == ["hero"]
 
