@@ -11,6 +11,9 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif",
 CAPTIONS = frozenset({".txt", ".caption", ".json", ".jsonl", ".csv"})
 
 
+_NAMED = 3  # of the files that were left out
+
+
 class UploadError(ValueError):
     """A path that cannot be uploaded; the message says why."""
 
@@ -67,5 +70,7 @@ async def _send_archive(client: Client, path: Path) -> str:
         made = await client.upload_dataset(path, path.resolve().stem)
     except UploadRefused as error:
         raise UploadError(f"the server does not take {path}: {error}") from error
-    left_out = f" {len(made['left_out'])} other files in it were left out." if made["left_out"] else ""
-    return f"Uploaded {made['pictures']} pictures from {path}: --set dataset.folder={made['name']} uses them.{left_out}"
+    left_out = f" Left out: {', '.join(made['left_out'][:_NAMED])}" if made["left_out"] else ""
+    more = ", …" if len(made["left_out"]) > _NAMED else "." if left_out else ""
+    told = f"Uploaded {made['pictures']} pictures from {path}: --set dataset.folder={made['name']} uses them."
+    return f"{told}{left_out}{more}"

@@ -144,7 +144,7 @@ def test_an_uploaded_zip_is_trained_on(comfyui, tmp_path):
     for _ in range(2):  # the second takes the place of the first
         result = run(*arguments, "--out", tmp_path / "out")
         assert result.returncode == 0, result.stderr
-        assert "Uploaded 1 pictures" in result.stderr and "1 other files in it were left out" in result.stderr
+        assert "Uploaded 1 pictures" in result.stderr and "uses them. Left out: mira/diary.md.\n" in result.stderr
     there = comfyui.base / "input" / "my zip"
     assert sorted(file.name for file in there.iterdir()) == ["01.png", "01.txt"]
     assert not there.with_name("my zip-2").exists()
