@@ -29,8 +29,8 @@ class ApplyCharacter(io.ComfyNode):
             node_id="IsengardApplyCharacter",
             display_name="Apply Character",
             category="Isengard/sampling",
-            description="Put a character's LoRA on a model and its text encoder. A LoRA that was trained on another kind "
-            "of model is refused."
+            description="Put a character's LoRA on a model and its text encoder. A LoRA that was trained on another "
+            "kind of model is refused.",
             inputs=[
                 io.Model.Input("model", tooltip="The base that the LoRA was trained on, or another of its kind."),
                 io.Clip.Input("clip", tooltip="The model's text encoder."),

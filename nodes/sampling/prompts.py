@@ -160,8 +160,8 @@ def notes(prompt: str, trigger: str, lengths: Sequence[Length]) -> list[str]:
     is_missing = trigger and not stands_in(prompt, trigger)
     found = [f"The trigger '{trigger}' is not in the prompt."] if is_missing else []
     return found + [
-        f"The prompt has {length.tokens} tokens, and the text encoder {length.encoder} takes {length.room} at once: what "
-        "is beyond is encoded apart, without the rest."
+        f"The prompt has {length.tokens} tokens, and the text encoder {length.encoder} takes {length.room} at once: "
+        "what is beyond is encoded apart, without the rest."
         for length in lengths
         if length.tokens > length.room
     ]

@@ -15,8 +15,11 @@ def lines(root: Path, name: str) -> list[str]:
     PromptError where there is none, or it is no text; BadName for a name that leads out."""
     file = confined(root, f"{name}.txt", "list")
     if not file.is_file():
-        known = ", ".join(sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.txt")))
-        raise PromptError(f"there is no list {name} (there are: {known or 'none'}). Write {name}.txt into {root.name}/.")
+        known = sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.txt"))
+        raise PromptError(
+            f"there is no list {name} (there are: {', '.join(known) or 'none'}). Write a line for each choice into "
+            f"{root.name}/{name}.txt in the user's folder isengard."
+        )
     if file.stat().st_size > _LARGEST:
         raise PromptError(f"the list {name} has more than {_LARGEST // 2**20} MB. Split it.")
     try:
