@@ -11,7 +11,7 @@ from .dataset.nodes import DatasetFromImages, DatasetToImages, LoadDataset, Save
 from .evaluation.nodes import LossChart
 from .models.nodes import DemoBase
 from .overview import nodes as overview
-from .sampling.nodes import ContactSheet
+from .sampling.nodes import ApplyCharacter, CharacterPrompt, ContactSheet
 from .settings.nodes import (
     AdapterSettings,
     LossSettings,
@@ -47,6 +47,8 @@ NODES: list[type[io.ComfyNode]] = [
     LoadLora,
     TrainLora,
     SaveLora,
+    ApplyCharacter,
+    CharacterPrompt,
     ContactSheet,
     LossChart,
 ]

@@ -81,7 +81,7 @@ def may_import(path: Path, module: str) -> bool:
 def may_import_comfy(path: Path) -> bool:
     room, *rest = path.relative_to(ROOT).parts
     if room == "nodes":
-        return path.name in DOORS or rest == ["__init__.py"]
+        return path.name in DOORS or path.name.startswith("comfy_") or rest == ["__init__.py"]
     if room == "trainers":
         return path.name.startswith("comfy_")
     return (room, *rest) == ("sota", "demo_base", "comfy_parts.py")

@@ -58,6 +58,8 @@ IDS = {
     "IsengardLoadLora",
     "IsengardTrainLora",
     "IsengardSaveLora",
+    "IsengardApplyCharacter",
+    "IsengardCharacterPrompt",
     "IsengardContactSheet",
     "IsengardLossChart",
 }

@@ -3,7 +3,9 @@ from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.lora
@@ -16,6 +18,8 @@ from . import comfy_model
 from .adapters import LowRank
 from .errors import TrainingError
 from .lora_file import FileNames, Part
+
+Shape = tuple[int, int]  # rows and columns of a weight as a matrix
 
 # Families whose files other programs read under diffusers' names, by the class that ComfyUI knows them by: their query,
 # key and value are apart there, and one matrix in ComfyUI. The prefix is the one that ComfyUI reads too.
@@ -77,6 +81,70 @@ def _whole_or_slices(parts: list[Part], rows: int) -> list[Part]:
     return [part for part in parts if part.rows == slice(None)][-1:]
 
 
+@dataclass(frozen=True)
+class Matched:
+    """A LoRA's adapters by the weight that each belongs to, as ComfyUI's `add_patches` takes them; strange: names in
+    its file that belong to no layer."""
+
+    adapters: Mapping[Any, Any]
+    strange: tuple[str, ...]
+
+
+def matched(patcher, lora: Mapping[str, Tensor], clip=None) -> Matched:
+    """A LoRA for a MODEL, and with a CLIP for its text encoders, by ComfyUI's own names and those of `_known_name`."""
+    known = comfy.lora.model_lora_keys_unet(patcher.model, {})
+    if clip is not None:
+        known = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, known)
+    converted = comfy.lora_convert.convert_lora(dict(lora))
+    state = {_known_name(key, known): tensor for key, tensor in converted.items()}
+    adapters = comfy.lora.load_lora(state, known, log_missing=False)
+    return Matched(adapters, tuple(key for key in state if not _is_known(key, known)))
+
+
+def misfits(found: Matched, patcher, clip=None) -> dict[str, tuple[Shape, Shape]]:
+    """Weights that have another shape than their adapter is for, by name: the adapter's and their own. Shapes are rows
+    and columns of the weight as a matrix; kinds of adapters that are not known here are left out."""
+    models = [patcher.model] + ([clip.cond_stage_model] if clip is not None else [])
+    wrong = {}
+    for key, adapter in found.adapters.items():
+        shape, own = _shape(adapter), _own_shape(models, key)
+        if shape and own and shape != own:
+            wrong[key if isinstance(key, str) else key[0]] = (shape, own)
+    return wrong
+
+
+def _own_shape(models: Sequence[Any], key: Any) -> Shape | None:
+    """Of the weight, or of the rows of it that the key means."""
+    name, rows = (key, None) if isinstance(key, str) else (key[0], key[1] and key[1][2])
+    for model in models:
+        with suppress(AttributeError):
+            weight = comfy.utils.get_attr(model, name)
+            return rows or len(weight), weight[0].numel()
+    return None
+
+
+def _shape(adapter) -> Shape | None:
+    """By what comfy/weight_adapter keeps as `weights`; None for other kinds, and for those in three parts."""
+    if not hasattr(adapter, "name"):  # a difference, or a weight as a whole
+        return None
+    weights = adapter.weights
+    if adapter.name == "lora" and weights[3] is None and weights[5] is None:
+        up, down = weights[:2]
+        return len(up), down[0].numel()
+    if adapter.name == "loha" and weights[5] is None:
+        return len(weights[0]), weights[1][0].numel()
+    if adapter.name == "lokr" and weights[7] is None:
+        first, second = (_sides(weights, *places) for places in ((0, 3, 4), (1, 5, 6)))
+        return first[0] * second[0], first[1] * second[1]
+    return None
+
+
+def _sides(weights: Sequence[Tensor | None], whole: int, left: int, right: int) -> Shape:
+    """Of one factor of LoKr's Kronecker product, which may be a product itself."""
+    rows, columns = (weights[place] if weights[whole] is None else weights[whole] for place in (left, right))
+    return len(rows), columns[0].numel()
+
+
 def low_rank(patcher, lora: Mapping[str, Tensor]) -> dict[str, LowRank]:
     """The products of a LoRA by layer path in the model; text encoders' are left out, as they are not trained.
 
@@ -84,18 +152,15 @@ def low_rank(patcher, lora: Mapping[str, Tensor]) -> dict[str, LowRank]:
     that it does not know (`_known_name`). A file of peft's does not tell its alpha, and counts as if that were the
     rank. Raises TrainingError for a file of another model, and for adapters other than plain LoRA.
     """
-    known = comfy.lora.model_lora_keys_unet(patcher.model, {})
-    converted = comfy.lora_convert.convert_lora(dict(lora))
-    state = {_known_name(key, known): tensor for key, tensor in converted.items()}
-    found = comfy.lora.load_lora(state, known, log_missing=False)
-    strange = [key for key in state if not key.startswith(_TEXT_ENCODERS) and not _is_known(key, known)]
-    if strange or not found:
+    found = matched(patcher, lora)
+    strange = [key for key in found.strange if not key.startswith(_TEXT_ENCODERS)]
+    if strange or not found.adapters:
         raise TrainingError(
             f"{len(strange) or 'all'} of the {len(lora)} weights of the LoRA to start from belong to no layer of this "
             f"model ({next(iter(strange or lora), '')}, …). Connect a LoRA that was trained on the same kind of base."
         )
     by_path: dict[str, list[tuple[slice, LowRank]]] = {}
-    for key, adapter in found.items():
+    for key, adapter in found.adapters.items():
         name = key if isinstance(key, str) else key[0]
         part, product = _part(name, key), _plain(name, adapter)
         if part is None:

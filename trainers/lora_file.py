@@ -169,8 +169,14 @@ _MODELSPEC_PREDICTIONS = {"eps": "epsilon", "v": "v"}
 
 def load(path: Path) -> dict[str, Tensor]:
     """The weights of a LoRA file. Raises TrainingError for a file that is no safetensors file."""
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights of a LoRA file, and what it says of itself. Raises TrainingError as `load` does."""
     try:
-        return safetensors.torch.load_file(path)
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise TrainingError(
             f"{path.name} is no safetensors file, or is damaged ({error}). Choose a LoRA in that format."

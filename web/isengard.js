@@ -27,6 +27,7 @@ const ADDITIONS = {
   IsengardExportCharacter: addLine("The name of the file appears here."),
   IsengardImportCharacter: addLine("The character appears here."),
   IsengardContactSheet: limitTexts,
+  IsengardCharacterPrompt: addReport("The prompt appears here."),
 };
 
 const runs = new Runs();

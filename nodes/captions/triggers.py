@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .findings import Caption
 from .vocabulary import FUNCTION_WORDS
-from .words import Word, fold, keys_of, places
+from .words import Word, fold, keys_of, places, words_of
 
 _RARE = 0.05  # of the captions: a word in more of them is no slip
 _LONG_ENOUGH = 5  # letters of a trigger: of shorter ones many words are one letter away
@@ -32,8 +32,17 @@ class Miss:
 
 def has_trigger(caption: Caption, trigger: str) -> bool:
     """Whether the trigger stands there as whole words, in capitals or not; one of signs alone, as it is."""
+    return _stands_in(caption.words, caption.text, trigger)
+
+
+def stands_in(text: str, trigger: str) -> bool:
+    """`has_trigger` of any text."""
+    return _stands_in(words_of(text), text, trigger)
+
+
+def _stands_in(words: Sequence[Word], text: str, trigger: str) -> bool:
     keys = keys_of(trigger)
-    return bool(places(caption.words, keys)) if keys else fold(trigger.strip()) in fold(caption.text)
+    return bool(places(words, keys)) if keys else fold(trigger.strip()) in fold(text)
 
 
 def misses(captions: Sequence[Caption], trigger: str) -> list[Miss]:

@@ -10,8 +10,8 @@ from ...trainers import lora_file
 from ..names import confined, unused
 from ..sockets import CHARACTER, DATASET, LORA_MODEL, RUN
 from ..training.base_model import base_model_of
-from . import archive, pictures, records
-from .library import LORAS, Library
+from . import archive, loras, pictures, records
+from .library import Library
 
 
 class SaveCharacter(io.ComfyNode):
@@ -189,8 +189,8 @@ class CharacterLora(io.ComfyNode):
 
     @classmethod
     def execute(cls, character, version):
-        found = character.version_of(version.strip())
-        return io.NodeOutput(lora_file.load(library().folder(character.slug) / LORAS / found.file), found.id)
+        found = loras.read(library(), character, version.strip())
+        return io.NodeOutput(found.weights, found.version.id)
 
 
 class ExportCharacter(io.ComfyNode):

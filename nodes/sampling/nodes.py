@@ -1,15 +1,132 @@
 """The sampling room's door to ComfyUI."""
 
+import functools
+from pathlib import Path
+
 import comfy.utils
+import folder_paths
 from comfy_api.latest import io, ui
 from PIL import Image, ImageOps
 
 from ...trainers import comfy_sampling
+from ..captions import tokens
+from ..characters import loras
+from ..characters.nodes import library
+from ..characters.records import Character, CharacterError
 from ..dataset import images
 from ..dataset.records import Dataset
 from ..settings import groups
-from ..sockets import DATASET, sampler_inputs
-from . import references, sheet
+from ..sockets import CHARACTER, DATASET, sampler_inputs
+from . import comfy_apply, prompts, references, sheet, wildcards
+
+
+class ApplyCharacter(io.ComfyNode):
+    """A character's LoRA on a model, and the words that call it."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="IsengardApplyCharacter",
+            display_name="Apply Character",
+            category="Isengard/sampling",
+            description="Put a character's LoRA on a model and its text encoder. A LoRA that was trained on another "
+            "kind of model is refused.",
+            inputs=[
+                io.Model.Input("model", tooltip="The base that the LoRA was trained on, or another of its kind."),
+                io.Clip.Input("clip", tooltip="The model's text encoder."),
+                io.Combo.Input(
+                    "name", options=[CONNECTED, *library().slugs()], default=CONNECTED,
+                    tooltip="The character by its folder's name, where none is connected.",
+                ),
+                io.Float.Input(
+                    "strength", default=1.0, min=-10.0, max=10.0, step=0.05, tooltip="Of the LoRA. 0: the base alone."
+                ),
+                CHARACTER.Input("character", optional=True, tooltip="From Load Character. Counts before name."),
+                io.String.Input(
+                    "version", optional=True, default="", tooltip="v1, v2, …; empty: the chosen one, else the latest."
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model"),
+                io.Clip.Output(display_name="clip"),
+                CHARACTER.Output(display_name="character"),
+                io.String.Output(display_name="trigger"),
+                io.String.Output(display_name="class_noun"),
+                io.String.Output(display_name="version"),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def fingerprint_inputs(cls, name, **inputs):
+        return library().get(name).etag if name in library().slugs() else ""
+
+    @classmethod
+    def execute(cls, model, clip, name, strength, character=None, version=""):
+        who = character or _named(name)
+        lora = loras.read(library(), who, version.strip())
+        model, clip = comfy_apply.applied(model, clip, lora, strength, strength)
+        return io.NodeOutput(model, clip, who, who.trigger, who.class_noun, lora.version.id)
+
+
+class CharacterPrompt(io.ComfyNode):
+    """A prompt by a template, with the character's words."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="IsengardCharacterPrompt",
+            display_name="Character Prompt",
+            category="Isengard/sampling",
+            description="Fill a template with the character's words, choices and lists, and encode it. Says when the "
+            "trigger is missing or the text is too long.",
+            is_output_node=True,
+            inputs=[
+                io.Clip.Input("clip", tooltip="From Apply Character, or a checkpoint."),
+                CHARACTER.Input("character", tooltip="From Apply Character or Load Character."),
+                io.String.Input(
+                    "template", multiline=True, default="{trigger} {class}, {tags}",
+                    tooltip="{trigger}, {class}, {tags}, {description}; {a|b|c} chooses one; __name__ takes a line of "
+                    "user/default/isengard/wildcards/name.txt.",
+                ),
+                io.String.Input("tags", multiline=True, default="", tooltip="In the place of {tags}."),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=2**63 - 1, control_after_generate=False,
+                    tooltip="Of the choices. The same seed makes the same prompt.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="conditioning"),
+                io.String.Output(display_name="prompt"),
+                io.String.Output(display_name="notes", tooltip="What to know of it; empty where all is well."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs):
+        return wildcards.fingerprint(_lists())
+
+    @classmethod
+    def execute(cls, clip, character, template, tags, seed):
+        values = {"trigger": character.trigger, "class": character.class_noun, "tags": tags,
+                  "description": character.description}  # fmt: skip
+        prompt = prompts.filled(template, values, functools.partial(wildcards.lines, _lists()), seed)
+        said = "\n".join(prompts.notes(prompt, character.trigger, tokens.lengths(clip, prompt)))
+        shown = ui.PreviewText("\n\n".join(filter(None, [prompt, said])))
+        return io.NodeOutput(comfy_sampling.encode(clip, prompt), prompt, said, ui=shown)
+
+
+CONNECTED = "[connected]"
+
+
+def _named(name: str) -> Character:
+    if name == CONNECTED:
+        raise CharacterError("no character is connected, and none is chosen. Connect Load Character, or choose a name.")
+    return library().get(name).character
+
+
+def _lists() -> Path:
+    """The folder of wildcards, of the one user that ComfyUI has unless it is started with several."""
+    return Path(folder_paths.get_user_directory()) / "default" / "isengard" / "wildcards"
 
 
 class ContactSheet(io.ComfyNode):

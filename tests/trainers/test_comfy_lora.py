@@ -128,3 +128,40 @@ def test_other_adapters_are_refused_by_name(comfy_lora, load):
     dora = NAMES["sd-scripts"] | {f"{name}.dora_scale": torch.ones(320, 1)}
     with pytest.raises(TrainingError, match="no plain one"):
         comfy_lora.low_rank(load("sd15"), dora)
+
+
+def products(name: str, rows: int, columns: int) -> dict[str, torch.Tensor]:
+    return {f"{name}.lora_A.weight": torch.randn(2, columns), f"{name}.lora_B.weight": torch.randn(rows, 2)}
+
+
+@pytest.mark.parametrize("kind", ["lora", "loha", "lokr", "lokr in parts"])
+@pytest.mark.parametrize("columns", [320, 640])
+def test_a_weight_of_another_size_is_seen(comfy_lora, load, kind, columns):
+    name = f"lora_unet_{DIFFUSERS.replace('.', '_')}"
+    ends = {
+        "lora": {"lora_down.weight": (2, columns), "lora_up.weight": (320, 2)},
+        "loha": {"hada_w1_a": (320, 2), "hada_w1_b": (2, columns), "hada_w2_a": (320, 2), "hada_w2_b": (2, columns)},
+        "lokr": {"lokr_w1": (4, 4), "lokr_w2": (80, columns // 4)},
+        "lokr in parts": {"lokr_w1": (4, 4), "lokr_w2_a": (80, 2), "lokr_w2_b": (2, columns // 4)},
+    }[kind]
+    file = {f"{name}.{end}": torch.zeros(shape) for end, shape in ends.items()}
+    patcher = load("sd15")
+    found = comfy_lora.matched(patcher, file)
+    assert found.strange == () and len(found.adapters) == 1
+    wrong = {f"diffusion_model.{PATH}.weight": ((320, 640), (320, 320))} if columns == 640 else {}
+    assert comfy_lora.misfits(found, patcher) == wrong
+
+
+def test_a_slice_of_another_size_is_seen(comfy_lora, load):
+    patcher, to_q = load("sd3"), "transformer.transformer_blocks.1.attn.to_q"
+    assert comfy_lora.misfits(comfy_lora.matched(patcher, products(to_q, 256, 256)), patcher) == {}
+    wrong = comfy_lora.misfits(comfy_lora.matched(patcher, products(to_q, 128, 256)), patcher)
+    assert list(wrong.values()) == [((128, 256), (256, 256))]
+
+
+def test_a_text_encoders_weights_are_known_with_a_clip(comfy_lora, load_all):
+    model, clip, _ = load_all("sd15", output_vae=False)
+    file = products("lora_te_text_model_encoder_layers_0_mlp_fc1", 3072, 768)
+    assert len(comfy_lora.matched(model, file).strange) == 2
+    found = comfy_lora.matched(model, file, clip)
+    assert found.strange == () and len(found.adapters) == 1

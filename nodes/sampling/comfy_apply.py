@@ -1,0 +1,63 @@
+"""A character's LoRA on a MODEL and a CLIP; whether it belongs there is known before anything is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...sota import registry
+from ...trainers import comfy_lora, comfy_model
+from ..characters.loras import CharacterLora
+
+
+class LoraMisfit(ValueError):
+    """A LoRA that was trained on another kind of model; the message says which and what to do."""
+
+
+def applied(model, clip, lora: CharacterLora, strength: float, clip_strength: float) -> tuple:
+    """New MODEL and CLIP with the LoRA, as core's Load LoRA gives them. Raises LoraMisfit."""
+    found = comfy_lora.matched(model, lora.weights, clip)
+    _check(model, clip, lora, found)
+    model, clip = model.clone(), clip.clone()
+    model.add_patches(found.adapters, strength)
+    clip.add_patches(found.adapters, clip_strength)
+    return model, clip
+
+
+def _check(model, clip, lora: CharacterLora, found: comfy_lora.Matched) -> None:
+    misfits = comfy_lora.misfits(found, model, clip)
+    if not found.strange and not misfits and found.adapters:
+        return
+    raise LoraMisfit(
+        f"{lora.called} {_trained_on(lora)}, and the model is {_family_name(model)}: "
+        f"{_what_is_wrong(len(lora.weights), found.strange, misfits)}. Load a checkpoint of the LoRA's own kind, or "
+        "choose a LoRA that was trained on this one."
+    )
+
+
+def _what_is_wrong(weights: int, strange: tuple[str, ...], misfits: Mapping[str, tuple]) -> str:
+    if strange or not misfits:
+        named = f" ({strange[0]}, …)" if strange else ""
+        return f"{len(strange) or 'all'} of its {weights} weights belong to no layer of it{named}"
+    name, (shape, own) = next(iter(misfits.items()))
+    (rows, columns), (own_rows, own_columns) = shape, own
+    return (
+        f"{len(misfits)} of its layers have another size than the model's ({name}: {columns} to {rows}, and here it is "
+        f"{own_columns} to {own_rows})"
+    )
+
+
+def _trained_on(lora: CharacterLora) -> str:
+    """By its file's metadata, where they tell it."""
+    version, architecture = lora.metadata.get("ss_base_model_version"), lora.metadata.get("modelspec.architecture", "")
+    for family in registry.families().values():
+        if family.base.version == version or (not version and architecture.split("/")[0] == family.base.architecture):
+            return f"was trained on {family.name}"
+    return f"was trained on {version}" if version else "does not tell what it was trained on"
+
+
+def _family_name(model) -> str:
+    classes = comfy_model.model_classes(model)
+    try:
+        return registry.family_of(classes, comfy_model.parameter_count(model)).name
+    except registry.UnknownFamily:
+        return classes[0]
