@@ -13,13 +13,13 @@ class LoraMisfit(ValueError):
     """A LoRA that was trained on another kind of model; the message says which and what to do."""
 
 
-def applied(model, clip, lora: CharacterLora, strength: float, clip_strength: float) -> tuple:
-    """New MODEL and CLIP with the LoRA, as core's Load LoRA gives them. Raises LoraMisfit."""
+def applied(model, clip, lora: CharacterLora, strength: float) -> tuple:
+    """New MODEL and CLIP with the LoRA, as core's Load LoRA gives them at that strength of both. Raises LoraMisfit."""
     found = comfy_lora.matched(model, lora.weights, clip)
     _check(model, clip, lora, found)
     model, clip = model.clone(), clip.clone()
     model.add_patches(found.adapters, strength)
-    clip.add_patches(found.adapters, clip_strength)
+    clip.add_patches(found.adapters, strength)
     return model, clip
 
 

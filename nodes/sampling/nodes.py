@@ -64,7 +64,7 @@ class ApplyCharacter(io.ComfyNode):
     def execute(cls, model, clip, name, strength, character=None, version=""):
         who = character or _named(name)
         lora = loras.read(library(), who, version.strip())
-        model, clip = comfy_apply.applied(model, clip, lora, strength, strength)
+        model, clip = comfy_apply.applied(model, clip, lora, strength)
         return io.NodeOutput(model, clip, who, who.trigger, who.class_noun, lora.version.id)
 
 
