@@ -69,6 +69,7 @@ _FROM_OUTSIDE = {
     "folder": ["[sample] Mira"],
     "lora_name": [],
     "character": [],
+    "name": ["[connected]"],
     "file": [],
     "sampler_name": ["euler"],
     "scheduler": ["normal"],
