@@ -12,6 +12,7 @@ from .evaluation.nodes import LossChart
 from .models.nodes import DemoBase
 from .overview import nodes as overview
 from .sampling.nodes import ApplyCharacter, CharacterPrompt, ContactSheet
+from .scene import nodes as scene
 from .settings.nodes import (
     AdapterSettings,
     LossSettings,
@@ -49,6 +50,7 @@ NODES: list[type[io.ComfyNode]] = [
     SaveLora,
     ApplyCharacter,
     CharacterPrompt,
+    *scene.NODES,
     ContactSheet,
     LossChart,
 ]

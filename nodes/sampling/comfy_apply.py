@@ -15,18 +15,23 @@ class LoraMisfit(ValueError):
 
 def applied(model, clip, lora: CharacterLora, strength: float) -> tuple:
     """New MODEL and CLIP with the LoRA, as core's Load LoRA gives them at that strength of both. Raises LoraMisfit."""
+    found = fitting(model, clip, lora)
+    return with_adapters(model, found.adapters, strength), with_adapters(clip, found.adapters, strength)
+
+
+def with_adapters(patched, adapters: Mapping, strength: float):
+    """A new MODEL or CLIP with those of the adapters that are for it."""
+    new = patched.clone()
+    new.add_patches(adapters, strength)
+    return new
+
+
+def fitting(model, clip, lora: CharacterLora) -> comfy_lora.Matched:
+    """The LoRA's adapters for a MODEL and a CLIP. Raises LoraMisfit."""
     found = comfy_lora.matched(model, lora.weights, clip)
-    _check(model, clip, lora, found)
-    model, clip = model.clone(), clip.clone()
-    model.add_patches(found.adapters, strength)
-    clip.add_patches(found.adapters, strength)
-    return model, clip
-
-
-def _check(model, clip, lora: CharacterLora, found: comfy_lora.Matched) -> None:
     misfits = comfy_lora.misfits(found, model, clip)
     if not found.strange and not misfits and found.adapters:
-        return
+        return found
     raise LoraMisfit(
         f"{lora.called} {_trained_on(lora)}, and the model is {_family_name(model)}: "
         f"{_what_is_wrong(len(lora.weights), found.strange, misfits)}. Load a checkpoint of the LoRA's own kind, or "

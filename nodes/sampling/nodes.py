@@ -34,16 +34,9 @@ class ApplyCharacter(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="The base that the LoRA was trained on, or another of its kind."),
                 io.Clip.Input("clip", tooltip="The model's text encoder."),
-                io.Combo.Input(
-                    "name", options=[CONNECTED, *library().slugs()], default=CONNECTED,
-                    tooltip="The character by its folder's name, where none is connected.",
-                ),
+                *character_inputs(),
                 io.Float.Input(
                     "strength", default=1.0, min=-10.0, max=10.0, step=0.05, tooltip="Of the LoRA. 0: the base alone."
-                ),
-                CHARACTER.Input("character", optional=True, tooltip="From Load Character. Counts before name."),
-                io.String.Input(
-                    "version", optional=True, default="", tooltip="v1, v2, …; empty: the chosen one, else the latest."
                 ),
             ],
             outputs=[
@@ -62,7 +55,7 @@ class ApplyCharacter(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, clip, name, strength, character=None, version=""):
-        who = character or _named(name)
+        who = chosen(name, character)
         lora = loras.read(library(), who, version.strip())
         model, clip = comfy_apply.applied(model, clip, lora, strength)
         return io.NodeOutput(model, clip, who, who.trigger, who.class_noun, lora.version.id)
@@ -103,13 +96,13 @@ class CharacterPrompt(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **inputs):
-        return wildcards.fingerprint(_lists())
+        return wildcards.fingerprint(lists())
 
     @classmethod
     def execute(cls, clip, character, template, tags, seed):
         values = {"trigger": character.trigger, "class": character.class_noun, "tags": tags,
                   "description": character.description}  # fmt: skip
-        prompt = prompts.filled(template, values, functools.partial(wildcards.lines, _lists()), seed)
+        prompt = prompts.filled(template, values, functools.partial(wildcards.lines, lists()), seed)
         said = "\n".join(prompts.notes(prompt, character.trigger, tokens.lengths(clip, prompt)))
         shown = ui.PreviewText("\n\n".join(filter(None, [prompt, said])))
         return io.NodeOutput(comfy_sampling.encode(clip, prompt), prompt, said, ui=shown)
@@ -118,13 +111,32 @@ class CharacterPrompt(io.ComfyNode):
 CONNECTED = "[connected]"
 
 
-def _named(name: str) -> Character:
+def character_inputs() -> list[io.Input]:
+    """What `chosen` is given, and the version of its LoRA."""
+    return [
+        io.Combo.Input(
+            "name",
+            options=[CONNECTED, *library().slugs()],
+            default=CONNECTED,
+            tooltip="The character by its folder's name, where none is connected.",
+        ),
+        CHARACTER.Input("character", optional=True, tooltip="From Load Character. Counts before name."),
+        io.String.Input(
+            "version", optional=True, default="", tooltip="v1, v2, …; empty: the chosen one, else the latest."
+        ),
+    ]
+
+
+def chosen(name: str, character: Character | None) -> Character:
+    """The one that is connected, else the one of the name. Raises CharacterError."""
+    if character is not None:
+        return character
     if name == CONNECTED:
         raise CharacterError("no character is connected, and none is chosen. Connect Load Character, or choose a name.")
     return library().get(name).character
 
 
-def _lists() -> Path:
+def lists() -> Path:
     """The folder of wildcards, of the one user that ComfyUI has unless it is started with several."""
     return Path(folder_paths.get_user_directory()) / "default" / "isengard" / "wildcards"
 

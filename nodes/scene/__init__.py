@@ -1,0 +1,1 @@
+"""Several characters in one picture, each in its own region."""
