@@ -6,7 +6,7 @@ as it cuts the latent for a region (`area`), and batches as it batches the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import comfy.conds
 import comfy.lora
@@ -20,6 +20,7 @@ from .branches import Branch, Difference, LowRank, added, on_device
 from .placement import Placement
 
 KEY = "isengard_scene"
+_Make = Callable[[Tensor], Branch]  # of the weight that it stands beside
 _MASKS, _WORDS = "isengard_scene_masks", "isengard_scene_words"
 
 
@@ -59,14 +60,13 @@ def with_adapters(model, adapters: Sequence[Mapping], strengths: Sequence[float]
     out. Without the conditioning of a scene they do nothing."""
     patched = model.clone()
     now = _Now()
-    layers: dict[str, list[tuple[int, Branch]]] = {}
+    layers: dict[str, list[tuple[int, _Make]]] = {}
     for who, (of_one, strength) in enumerate(zip(adapters, strengths, strict=True)):
         for key, adapter in of_one.items() if strength else ():
             name = key if isinstance(key, str) else key[0]
             if name.startswith("diffusion_model."):
-                branch = _branch(patched, key, adapter, strength)
-                layers.setdefault(name.removesuffix(".weight"), []).append((who, branch))
-    hooks = [_Hook(patched.model, path, branches, now) for path, branches in layers.items()]
+                layers.setdefault(name.removesuffix(".weight"), []).append((who, _maker(key, adapter, strength)))
+    hooks = [_Hook(patched.model, path, makers, now) for path, makers in layers.items()]
     patched.set_injections(KEY, [PatcherInjection(
         inject=lambda _: [hook.on() for hook in hooks], eject=lambda _: [hook.off() for hook in hooks]
     )])  # fmt: skip
@@ -97,25 +97,25 @@ class _Now:
 class _Hook:
     """A layer's forward with branches beside it, while it is on."""
 
-    def __init__(self, model: nn.Module, path: str, branches: Sequence[tuple[int, Branch]], now: _Now):
+    def __init__(self, model: nn.Module, path: str, makers: Sequence[tuple[int, _Make]], now: _Now):
         self._layer, self._path, self._now = comfy.utils.get_attr(model, path), path, now
-        self._branches, self._ready, self._before = branches, [], None
+        self._makers, self._branches, self._before = makers, [], None
 
     def on(self) -> None:
         if self._before is None:
             device, weight = comfy.model_management.get_torch_device(), self._layer.weight
             dtype = weight.dtype if weight.dtype in (torch.float32, torch.float16, torch.bfloat16) else torch.float32
-            self._ready = [(who, on_device(branch, device, dtype)) for who, branch in self._branches]
+            self._branches = [(who, on_device(make(weight), device, dtype)) for who, make in self._makers]
             self._before, self._layer.forward = self._layer.forward, self._forward
 
     def off(self) -> None:
         if self._before is not None:
-            self._layer.forward, self._before, self._ready = self._before, None, []
+            self._layer.forward, self._before, self._branches = self._before, None, []
 
     def _forward(self, x: Tensor, *args, **kwargs) -> Tensor:
         out = self._before(x, *args, **kwargs)
         placement = self._now.placement
-        for who, branch in self._ready if placement is not None else ():
+        for who, branch in self._branches if placement is not None else ():
             rows, weights = placement.of(who, self._path, out)
             if rows is None or len(rows):
                 more = branch(self._layer, x if rows is None else x[rows])
@@ -123,21 +123,23 @@ class _Hook:
         return out
 
 
-def _branch(patcher, key, adapter, strength: float) -> Branch:
+def _maker(key, adapter, strength: float) -> _Make:
     """Of a key and an adapter as ComfyUI's `add_patches` takes them."""
     name, offset, function = (key, None, None) if isinstance(key, str) else (*key, None)[:3]
     rows = None if offset is None else slice(offset[1], offset[1] + offset[2])
     if getattr(adapter, "name", "") == "lora" and function is None and (offset is None or offset[0] == 0):
         up, down, alpha, middle, dora_scale, reshape = adapter.weights
         if middle is None and dora_scale is None and reshape is None:
-            return LowRank(down.float(), up.float() * (strength * (1.0 if alpha is None else alpha / len(down))), rows)
-    return _difference(patcher, name, offset, function, adapter, strength)
+            scale = strength * (1.0 if alpha is None else alpha / len(down))
+            return lambda weight: LowRank(down.float(), up.float() * scale, rows)
+    patch = (strength, adapter, 1.0, offset, function)
+    return lambda weight: _difference(weight, patch, name)
 
 
-def _difference(patcher, name: str, offset, function, adapter, strength: float) -> Branch:
-    """By ComfyUI's own arithmetic. It is as large as the weight, in the weight's type."""
-    weight = comfy.utils.get_attr(patcher.model, name)
+def _difference(weight: Tensor, patch: tuple, name: str) -> Branch:
+    """By ComfyUI's own arithmetic. It is as large as the weight, in the weight's type. Some kinds depend on the weight,
+    which has to be the one that is beside it: of a model that is loaded."""
     before = weight.detach().to(torch.float32, copy=True)
-    after = comfy.lora.calculate_weight([(strength, adapter, 1.0, offset, function)], before.clone(), name)
+    after = comfy.lora.calculate_weight([patch], before.clone(), name)
     dtype = weight.dtype if weight.dtype.is_floating_point and weight.dtype.itemsize > 1 else torch.float32
     return Difference((after - before).to(dtype))

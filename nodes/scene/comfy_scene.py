@@ -69,31 +69,48 @@ def made(
         comfy_sampling.encode(comfy_apply.with_adapters(clip, found.adapters, each.strength), each.prompt)
         for each, found in zip(who, matched, strict=True)
     ]
-    positive = _whole(comfy_sampling.encode(clip, prompt), masks, nobody, where, blend)
+    shares = _shares(where, blend)
+    positive, opposite = (
+        _shared(comfy_masked.placed(comfy_sampling.encode(clip, text), masks, nobody), shares)
+        for text in (prompt, negative)
+    )
     for place, (text, region) in enumerate(zip(encoded, where, strict=True)):
         words = nobody.index_fill(0, torch.tensor([place]), 1.0)
         positive += _windowed(text, masks, words, region, width / size[1], blend.feather)
-    return Scene(
-        comfy_masked.with_adapters(model, [found.adapters for found in matched], strengths),
-        positive,
-        comfy_masked.placed(comfy_sampling.encode(clip, negative), masks, nobody),
-        _empty(model, width, height),
-    )
+    patched = comfy_masked.with_adapters(model, [found.adapters for found in matched], strengths)
+    return Scene(patched, positive, opposite, _empty(model, width, height))
 
 
-def _whole(text: list, masks: Tensor, nobody: Tensor, where: Sequence[Region], blend: Blend) -> list:
-    """The prompt of the whole: with its share inside the regions until its time, then outside them alone; where they
-    leave nothing it is not drawn then."""
-    text = comfy_masked.placed(text, masks, nobody)
+@dataclass(frozen=True)
+class _Share:
+    """How much the whole counts, H,W, between two shares of the steps."""
+
+    weight: Tensor
+    start: float
+    end: float
+
+
+def _shares(where: Sequence[Region], blend: Blend) -> list[_Share]:
+    """With its share inside the regions until its time, then outside them alone. Where they leave nothing it is not
+    drawn then; one that lasts no time stays, as ComfyUI takes a window's negative prompt from it."""
     outside = regions.outside([region.mask for region in where], blend.feather)
-    shares = [(outside.clamp_min(blend.whole), 0.0, blend.until)] if blend.until > 0 and blend.whole > 0 else []
-    if bool((outside > 0).any()):
-        shares.append((outside, blend.until if shares else 0.0, 1.0))
+    until = blend.until if blend.whole > 0 else 0.0
+    shares = [_Share(outside.clamp_min(blend.whole), 0.0, until)]
+    return [*shares, _Share(outside, until, 1.0)] if bool((outside > 0).any()) else shares
+
+
+def _shared(text: list, shares: Sequence[_Share]) -> list:
     return [
-        [tensor, {**about, "mask": share[None], "mask_strength": 1.0, "start_percent": start, "end_percent": end}]
-        for share, start, end in shares
+        [tensor, {**about, "mask": share.weight[None], "mask_strength": 1.0, **_between(share)}]
+        for share in shares
         for tensor, about in text
     ]
+
+
+def _between(share: _Share) -> dict[str, float]:
+    """ComfyUI counts the very first step as one of 0 to 0."""
+    start, end = (share.start, share.end) if share.end > share.start else (1.0, 1.0)
+    return {"start_percent": start, "end_percent": end}
 
 
 def _windowed(text: list, masks: Tensor, words: Tensor, region: Region, pixels: float, feather: int) -> list:

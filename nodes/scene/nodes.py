@@ -104,7 +104,7 @@ class Scene(io.ComfyNode):
                     tooltip="How much the prompt of the whole counts inside the regions, where a region counts 1.",
                 ),
                 io.Float.Input(
-                    "until", default=0.3, min=0.0, max=1.0, step=0.05,
+                    "until", default=0.15, min=0.0, max=1.0, step=0.05,
                     tooltip="Up to which share of the steps it does. Less is faster, more ties the regions together.",
                 ),
                 io.Int.Input(

@@ -16,7 +16,8 @@ _SHAPE_TOLERANCE = 0.02  # of the ratio of a mask's sides to the picture's
 _FAINTEST = 0.5  # of a mask, that is inside
 _BACKGROUND = 0.1  # as bright, and darker: no region in a drawn layout
 _SAME_COLOUR = 0.12  # of a channel's range: one colour, with its soft edges
-_SMALLEST_SHARE = 0.005  # of a drawn layout; less is a soft edge
+_SMALLEST_SHARE = 0.005  # of a drawn layout; less is a slip of the pen
+_EDGE = 0.003  # of the longer side: half of how wide a soft edge may be
 REFUSE, IN_FRONT = "refuse", "the first is in front"
 OVERLAPS = (REFUSE, IN_FRONT)
 
@@ -96,7 +97,7 @@ def drawn(layout: Tensor) -> tuple[Tensor, ...]:
         colour = _commonest(layout[left])
         mask = left & ((layout - colour).abs().amax(2) < _SAME_COLOUR)
         left = left & ~mask
-        if mask.sum() >= fewest:
+        if mask.sum() >= fewest and _is_solid(mask):
             masks.append(mask.float())
     if not masks:
         raise RegionError(
@@ -104,6 +105,12 @@ def drawn(layout: Tensor) -> tuple[Tensor, ...]:
             "least that counts."
         )
     return tuple(sorted(masks, key=lambda mask: float(mask.nonzero()[:, 1].float().mean())))
+
+
+def _is_solid(mask: Tensor) -> bool:
+    """Whether it is more than the soft edge of something."""
+    edge = max(1, round(_EDGE * max(mask.shape)))
+    return bool(_grown(mask.float()[None, None], -edge).any())
 
 
 def _commonest(colours: Tensor) -> Tensor:
