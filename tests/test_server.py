@@ -60,6 +60,8 @@ IDS = {
     "IsengardSaveLora",
     "IsengardApplyCharacter",
     "IsengardCharacterPrompt",
+    "IsengardSceneCharacter",
+    "IsengardScene",
     "IsengardContactSheet",
     "IsengardLossChart",
 }

@@ -36,17 +36,8 @@ class RegionMasks(comfy.conds.CONDRegular):
         if area is not None:
             dims = len(area) // 2  # of which the last two are height and width
             height, width, top, left = area[dims - 2], area[dims - 1], area[-2], area[-1]
-            if top + height > masks.shape[2] or left + width > masks.shape[3]:
-                raise SceneError(_other_size(masks.shape[2:], "a larger one"))
             masks = masks[:, :, top : top + height, left : left + width]
         return self._copy_with(comfy.utils.repeat_to_batch_size(masks, batch_size))
-
-
-def _other_size(own: Sequence[int], other: object) -> str:
-    return (
-        f"the scene was made for a latent of {own[1]} x {own[0]}, and the sampler was given {other}. Connect the "
-        "scene's own latent, or give the scene the picture's width and height."
-    )
 
 
 def placed(conditioning: list, masks: Tensor, words: Tensor) -> list:
@@ -55,9 +46,9 @@ def placed(conditioning: list, masks: Tensor, words: Tensor) -> list:
     return [[text, {**about, "model_conds": {**about.get("model_conds", {}), **conds}}] for text, about in conditioning]
 
 
-def with_adapters(model, adapters: Sequence[Mapping], strengths: Sequence[float]):
-    """A new MODEL with the adapters of N LoRAs (of `comfy_lora.Matched`) beside its layers. Text encoders' are left
-    out. Without the conditioning of a scene they do nothing."""
+def with_adapters(model, adapters: Sequence[Mapping], strengths: Sequence[float], size: tuple[int, int]):
+    """A new MODEL with the adapters of N LoRAs (of `comfy_lora.Matched`) beside its layers, for latents of this size
+    h,w. Text encoders' are left out. Without the conditioning of a scene they do nothing."""
     patched = model.clone()
     now = _Now()
     layers: dict[str, list[tuple[int, _Make]]] = {}
@@ -70,9 +61,25 @@ def with_adapters(model, adapters: Sequence[Mapping], strengths: Sequence[float]
     patched.set_injections(KEY, [PatcherInjection(
         inject=lambda _: [hook.on() for hook in hooks], eject=lambda _: [hook.off() for hook in hooks]
     )])  # fmt: skip
-    patched.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
-    patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, now.wrapper)
+    for kind, wrapper in ((WrappersMP.APPLY_MODEL, now.wrapper), (WrappersMP.OUTER_SAMPLE, _only_of(size))):
+        patched.remove_wrappers_with_key(kind, KEY)
+        patched.add_wrapper_with_key(kind, KEY, wrapper)
     return patched
+
+
+def _only_of(size: tuple[int, int]):
+    """Refuses to sample latents of another size, which ComfyUI could not cut into the scene's windows."""
+
+    def wrapper(executor, noise, *args, **kwargs):
+        height, width = noise.shape[-2:]
+        if (height, width) != size:
+            raise SceneError(
+                f"the scene was made for a latent of {size[1]} x {size[0]}, and the sampler was given {width} x "
+                f"{height}. Connect the scene's own latent, or give the scene the picture's width and height."
+            )
+        return executor(noise, *args, **kwargs)
+
+    return wrapper
 
 
 class _Now:
@@ -84,8 +91,6 @@ class _Now:
     def wrapper(self, executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **conds):  # noqa: B006
         masks, words = conds.pop(_MASKS, None), conds.pop(_WORDS, None)
         if masks is not None:
-            if masks.shape[2:] != x.shape[-2:]:
-                raise SceneError(_other_size(masks.shape[2:], f"{x.shape[-1]} x {x.shape[-2]}"))
             text = 0 if c_crossattn is None else c_crossattn.shape[1]
             self.placement = Placement(masks.to(x.device), words.to(x.device), text)
         try:

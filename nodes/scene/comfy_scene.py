@@ -77,7 +77,7 @@ def made(
     for place, (text, region) in enumerate(zip(encoded, where, strict=True)):
         words = nobody.index_fill(0, torch.tensor([place]), 1.0)
         positive += _windowed(text, masks, words, region, width / size[1], blend.feather)
-    patched = comfy_masked.with_adapters(model, [found.adapters for found in matched], strengths)
+    patched = comfy_masked.with_adapters(model, [found.adapters for found in matched], strengths, size)
     return Scene(patched, positive, opposite, _empty(model, width, height))
 
 

@@ -23,6 +23,8 @@ def shared_out(
     """A mask for everybody: their own, else the next region of the drawn layout H,W,3, else the next box, else columns
     side by side. Raises RegionError where there are not as many as are wanted."""
     wanting = [name for name, mask in zip(names, own, strict=True) if mask is None]
+    if not wanting:
+        return list(own)
     if drawn is not None:
         given = list(regions.drawn(drawn))
     else:

@@ -75,7 +75,9 @@ def everywhere(parts, who, there=1.0):
 
 
 def with_lora(parts, patcher, state, strength=1.0):
-    return parts.masked.with_adapters(patcher, [parts.lora.matched(patcher, state).adapters], [strength])
+    return parts.masked.with_adapters(
+        patcher, [parts.lora.matched(patcher, state).adapters], [strength], (SIDE // 8, SIDE // 8)
+    )
 
 
 @checkpoints
@@ -158,7 +160,7 @@ def test_loras_of_other_ranks_and_kinds_mix_each_in_its_half(parts, load):
     masks[0, :, : size // 2], masks[1, :, size // 2 :] = 1, 1
     both = [parts.masked.placed(each, masks, torch.zeros(2)) for each in who]
     matched = [parts.lora.matched(patcher, each).adapters for each in (first, second)]
-    scene = parts.masked.with_adapters(patcher, matched, [1.0, 1.0])
+    scene = parts.masked.with_adapters(patcher, matched, [1.0, 1.0], (size, size))
     mixed = seen(patcher, path, lambda: draw(parts, scene, *both))
     for place, state in enumerate((first, second)):
         alone = with_lora(parts, patcher, state)
