@@ -9,6 +9,7 @@ import { app } from "../../scripts/app.js";
 import { addUpload, discardUploads } from "./dataset_upload.mjs";
 import { LiveLoss } from "./live_loss.mjs";
 import { Runs } from "./runs.mjs";
+import { addLayout } from "./scene_layout.mjs";
 import { addLine, addReport } from "./shown_text.mjs";
 
 const TEXT_HEIGHTS = { prompts: 160, negative: 70 }; // pixels; the rest of the node's height is the picture's
@@ -28,6 +29,7 @@ const ADDITIONS = {
   IsengardImportCharacter: addLine("The character appears here."),
   IsengardContactSheet: limitTexts,
   IsengardCharacterPrompt: addReport("The prompt appears here."),
+  IsengardScene: both(addLayout, addReport("What to know of the scene appears here.")),
 };
 
 const runs = new Runs();
@@ -77,6 +79,14 @@ function nodeAt(id) {
     graph = node?.subgraph;
   }
   return node;
+}
+
+/** Two additions to a node. */
+function both(one, other) {
+  return (node) => {
+    one(node);
+    other(node);
+  };
 }
 
 /** The editor shares the free height of a node evenly; here the text boxes would take two thirds of it. */

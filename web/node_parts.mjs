@@ -47,3 +47,8 @@ export function forwardToCanvas(element) {
   element.addEventListener("wheel", forward);
   element.addEventListener("pointerdown", (event) => event.button === 1 && forward(event));
 }
+
+/** What was changed on a node by our parts can be undone as one change. */
+export function recordChange() {
+  app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.checkState?.();
+}
