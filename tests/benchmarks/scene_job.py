@@ -53,10 +53,8 @@ def scene_graph(layout: Layout, members: Sequence[Member], seed: int, **settings
     """By the Scene node; settings: of it."""
     graph = base_graph()
     for number, place in enumerate(layout.places, 1):
-        graph[f"who{number}"] = node(
-            "IsengardSceneCharacter", "who",
-            **DEFAULTS["IsengardSceneCharacter"] | {"name": members[place.who].trigger, "prompt": words(place, members)},
-        )  # fmt: skip
+        who = {"name": members[place.who].trigger, "prompt": words(place, members)}
+        graph[f"who{number}"] = node("IsengardSceneCharacter", "who", **DEFAULTS["IsengardSceneCharacter"] | who)
     values = DEFAULTS["IsengardScene"] | {
         "width": layout.width, "height": layout.height, "boxes": layout.boxes, "prompt": whole(layout),
     }  # fmt: skip
