@@ -3,30 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
 
 from ...sota import registry
 from ...trainers import comfy_lora, comfy_model
-from ..characters.loras import CharacterLora
+
+
+class Lora(Protocol):
+    """A LoRA as it was read from a file, such as `characters.loras.CharacterLora`. called: for people; metadata: of its
+    file."""
+
+    @property
+    def called(self) -> str: ...
+    @property
+    def weights(self) -> Mapping[str, Tensor]: ...
+    @property
+    def metadata(self) -> Mapping[str, str]: ...
 
 
 class LoraMisfit(ValueError):
     """A LoRA that was trained on another kind of model; the message says which and what to do."""
 
 
-def applied(model, clip, lora: CharacterLora, strength: float) -> tuple:
+def applied(model, clip, lora: Lora, strength: float) -> tuple:
     """New MODEL and CLIP with the LoRA, as core's Load LoRA gives them at that strength of both. Raises LoraMisfit."""
-    found = comfy_lora.matched(model, lora.weights, clip)
-    _check(model, clip, lora, found)
+    return patched(model, clip, fitting(model, clip, lora), strength)
+
+
+def patched(model, clip, found: comfy_lora.Matched, strength: float) -> tuple:
+    """New MODEL and CLIP with what `fitting` gave."""
     model, clip = model.clone(), clip.clone()
     model.add_patches(found.adapters, strength)
     clip.add_patches(found.adapters, strength)
     return model, clip
 
 
-def _check(model, clip, lora: CharacterLora, found: comfy_lora.Matched) -> None:
+def changes_text(clip, found: comfy_lora.Matched) -> bool:
+    """Whether a LoRA has anything for the text encoder, so that texts have to be encoded with it."""
+    own = clip.cond_stage_model.state_dict().keys()
+    return any((key if isinstance(key, str) else key[0]) in own for key in found.adapters)
+
+
+def fitting(model, clip, lora: Lora) -> comfy_lora.Matched:
+    """The LoRA's adapters by the weights that they belong to. Raises LoraMisfit."""
+    found = comfy_lora.matched(model, lora.weights, clip)
     misfits = comfy_lora.misfits(found, model, clip)
     if not found.strange and not misfits and found.adapters:
-        return
+        return found
     raise LoraMisfit(
         f"{lora.called} {_trained_on(lora)}, and the model is {_family_name(model)}: "
         f"{_what_is_wrong(len(lora.weights), found.strange, misfits)}. Load a checkpoint of the LoRA's own kind, or "
@@ -46,7 +71,7 @@ def _what_is_wrong(weights: int, strange: tuple[str, ...], misfits: Mapping[str,
     )
 
 
-def _trained_on(lora: CharacterLora) -> str:
+def _trained_on(lora: Lora) -> str:
     """By its file's metadata, where they tell it."""
     version, architecture = lora.metadata.get("ss_base_model_version"), lora.metadata.get("modelspec.architecture", "")
     for family in registry.families().values():
