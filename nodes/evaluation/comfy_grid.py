@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ...trainers import comfy_encoders, comfy_fingerprints, comfy_lora, comfy_sampling, fingerprints, lora_file
 from ...trainers.comfy_sampling import SamplerSettings
+from ...trainers.errors import TrainingError
 from ..dataset import images
 from ..sampling import comfy_apply
 from . import grid_pictures, planning
@@ -111,10 +112,14 @@ class _Place:
 
 
 def content_of(candidate: Candidate) -> str:
-    """A hash of its weights; empty for the base. Each file is read once, until it changes."""
+    """A hash of its weights; empty for the base. Each file is read once, until it changes. Raises GridError where it is
+    gone, TrainingError where it is no LoRA."""
     if candidate.file is None:
         return ""
-    status = candidate.file.stat()
+    try:
+        status = candidate.file.stat()
+    except FileNotFoundError as error:
+        raise GridError(f"its file {candidate.file.name} is gone. Train again, or draw with other LoRAs.") from error
     return _content_hash(candidate.file, status.st_size, status.st_mtime_ns)
 
 
@@ -200,7 +205,7 @@ def reason_of(error: Exception) -> str:
         comfy.model_management.soft_empty_cache()
         return "out of memory. Draw smaller pictures, or close other programs that use the graphics card."
     said = " ".join(str(error).split())[:_LONGEST_REASON]
-    return said if isinstance(error, ValueError) and said else f"{type(error).__name__}: {said}"
+    return said if isinstance(error, (ValueError, TrainingError)) and said else f"{type(error).__name__}: {said}"
 
 
 def _adapters(candidate: Candidate, shared: Shared) -> comfy_lora.Matched | None:

@@ -125,5 +125,5 @@ def report(cells: Sequence[Cell], drawn: int) -> str:
     for reason, where in reasons.items():
         columns = list(dict.fromkeys(cell.column.label for cell in where))
         named = ", ".join(columns[:5]) + (", …" if len(columns) > 5 else "")
-        said.append(f"{named} ({len(where)} of its pictures): {reason}")
+        said.append(f"{named} ({len(where)} failed): {reason}")
     return "\n".join(said)

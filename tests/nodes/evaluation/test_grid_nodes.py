@@ -26,9 +26,8 @@ LAYER = "transformer.transformer_blocks.1.attn.to_q"
 
 def grid_node(**inputs) -> dict:
     values = graph.DEFAULTS["IsengardCheckpointGrid"] | SMALL | {"prompts": "mira woman\na man", "seeds": 1} | inputs
-    return graph.node(
-        "IsengardCheckpointGrid", "grid", model=["1", 0], clip=["1", 1], vae=["1", 2], **values
-    )  # fmt: skip
+    loaded = {"model": ["1", 0], "clip": ["1", 1], "vae": ["1", 2]}
+    return graph.node("IsengardCheckpointGrid", "grid") | {"inputs": loaded | values}
 
 
 def of_files(**inputs) -> dict:
@@ -38,9 +37,9 @@ def of_files(**inputs) -> dict:
     return prompt | {"grid": grid_node(**inputs)}
 
 
-def of_run(**inputs) -> dict:
+def of_run(training_seed: int, **inputs) -> dict:
     """A training of 6 steps with a checkpoint every 2, and the grid of it."""
-    prompt = graph.job(train__steps=6, train__learning_rate=1e-2)
+    prompt = graph.job(train__steps=6, train__learning_rate=1e-2, train__seed=training_seed)
     prompt = graph.with_settings(prompt, "IsengardRunSettings", checkpoint_every=2)
     (train,) = [number for number, node in prompt.items() if node["_meta"]["title"] == "train"]
     prompt = graph.without(prompt, "sheet", "chart", "save")
@@ -89,7 +88,7 @@ def again(prompt: dict, **inputs) -> dict:
 
 def test_every_checkpoint_is_drawn_once_and_what_is_missing_is_drawn_alone(comfyui, kept):
     graph.forget_runs(comfyui)
-    prompt = of_run(strengths="0.5, 1")
+    prompt = of_run(4, strengths="0.5, 1")
     assert report(comfyui, prompt) == ["14 pictures: 14 drawn, 0 from disk, 0 failed."]
     first = pictures(kept)
     assert len(first) == 14
@@ -105,12 +104,17 @@ def test_every_checkpoint_is_drawn_once_and_what_is_missing_is_drawn_alone(comfy
     assert {file for file in first if now[file] != first[file]} == {gone}
     assert gone.read_bytes() == before
     assert report(comfyui, again(prompt, prompts="mira woman\nb")) == ["14 pictures: 7 drawn, 7 from disk, 0 failed."]
+    (second,) = comfyui.base.glob("user/default/isengard/runs/*/checkpoints/step_000004.safetensors")
+    second.unlink()
+    said = report(comfyui, again(prompt, include_base=False))
+    assert said[0] == "12 pictures: 0 drawn, 8 from disk, 4 failed."
+    assert "step 4 @ 0.5, step 4 @ 1 (4 failed): its file step_000004.safetensors is gone." in said[1]
 
 
 def test_the_last_checkpoint_draws_what_the_training_itself_draws(comfyui, kept):
-    """As does core's own loader with the LoRA that was saved, and its picture is that of core's nodes to the last bit."""
+    """As core's own nodes do with the LoRA that was saved, to the last bit."""
     graph.forget_runs(comfyui)
-    prompt = of_run(prompts="mira woman", strengths="0.6", seed=3, include_base=False)
+    prompt = of_run(5, prompts="mira woman", strengths="0.6", seed=3, include_base=False)
     (train,) = [number for number, node in prompt.items() if node["_meta"]["title"] == "train"]
     shutil.rmtree(lora_folder(comfyui) / "grids", ignore_errors=True)
     prompt["save"] = graph.node(
@@ -132,13 +136,13 @@ def test_a_lora_that_does_not_fit_fails_alone_and_is_tried_again(comfyui, kept, 
     said = report(comfyui, prompt)
     assert said[0] == "10 pictures: 2 drawn, 0 from disk, 8 failed."
     reasons = dict(line.split(": ", 1) for line in said[1:])
-    assert "2 of its 2 weights belong to no layer" in reasons["grid-other @ 1 (2 of its pictures)"]
-    assert "another size" in reasons["grid-size @ 1 (2 of its pictures)"]
-    assert "no number any more (NaN)" in reasons["grid-nan @ 1 (2 of its pictures)"]
-    assert "no safetensors file" in reasons["grid-text @ 1 (2 of its pictures)"]
+    assert "2 of its 2 weights belong to no layer" in reasons["grid-other @ 1 (2 failed)"]
+    assert "another size" in reasons["grid-size @ 1 (2 failed)"]
+    assert "no number any more (NaN)" in reasons["grid-nan @ 1 (2 failed)"]
+    assert "no safetensors file" in reasons["grid-text @ 1 (2 failed)"]
     lora("grid-nan", value=0.01)
     assert report(comfyui, prompt)[0] == "10 pictures: 2 drawn, 2 from disk, 6 failed."
-    with pytest.raises(NodeFailed, match=r"none of 2 pictures could be drawn.*grid-other.*belong to no layer"):
+    with pytest.raises(NodeFailed, match=r"(?s)none of 2 pictures could be drawn.*grid-other.*belong to no layer"):
         graph.run(comfyui, of_files(loras="grid-other", strengths="1", include_base=False))
 
 
