@@ -22,7 +22,7 @@ _OF_A_CHARACTER = re.compile(r"\{\s*(trigger|class|description)\s*\}")
 def strengths(text: str) -> tuple[float, ...]:
     """The numbers of a text, each once: "0.7, 1". Raises GridError."""
     found = []
-    for word in re.split(r"[\s,;]+", text.strip()):
+    for word in filter(None, re.split(r"[\s,;]+", text)):
         try:
             found.append(float(word))
         except ValueError as error:
@@ -31,6 +31,8 @@ def strengths(text: str) -> tuple[float, ...]:
             ) from error
         if not (math.isfinite(found[-1]) and abs(found[-1]) <= _STRONGEST):
             raise GridError(f"the strength {word} is out of range; use numbers from {-_STRONGEST:g} to {_STRONGEST:g}.")
+    if not found:
+        raise GridError("there is no strength. Write numbers with commas between them, such as 0.7, 1.")
     return tuple(dict.fromkeys(found))
 
 
