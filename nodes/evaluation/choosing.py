@@ -75,6 +75,12 @@ class Choice:
     def best(self) -> Entry:
         return self.entries[0]
 
+    @property
+    def scores(self) -> dict[str, float]:
+        """The best one's, for the character library."""
+        rounded = {name: round(value, 4) for name, value in self.best.terms.items()}
+        return rounded | {"total": round(self.best.total, 4), "strength": self.best.column.strength}
+
 
 def choose(pictures: Mapping[Column, Pictures], references: np.ndarray, weights: Weights) -> Choice:
     """Rank all columns but the base's.

@@ -8,17 +8,22 @@ import comfy.model_management
 import comfy.utils
 import folder_paths
 from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
 from PIL import Image
 
-from ...trainers import comfy_sampling
+from ...trainers import comfy_sampling, lora_file
 from ..characters.library import LORAS
 from ..characters.nodes import library
+from ..curation import identity as picture_vectors
+from ..curation.nodes import embedding
 from ..dataset import images
+from ..progress import progress
 from ..sampling import wildcards
 from ..settings import groups
-from ..sockets import CHARACTER, GRID, RUN, sampler_inputs
-from . import charts, comfy_grid, grid_sheet, planning
+from ..sockets import CHARACTER, CHOICE, DATASET, GRID, LORA_MODEL, RUN, sampler_inputs
+from . import charts, choice_chart, choosing, comfy_grid, grid_sheet, picking, planning
 from .grid_pictures import GridPictures
+from .records import RUN as FROM_RUN
 from .records import Candidate, Grid, Row
 
 
@@ -123,6 +128,72 @@ class CheckpointGrid(io.ComfyNode):
         shown = ui.ImageSaveHelper.get_save_images_ui(pages, filename_prefix, cls)
         report = planning.report(drawn.cells, drawn.count)
         return io.NodeOutput(Grid(title, drawn.cells, run), pages, report, ui=shown)
+
+
+class PickBest(io.ComfyNode):
+    """The best LoRA of a grid, and its strength."""
+
+    @classmethod
+    def define_schema(cls):
+        def weight(name: str, tooltip: str) -> io.Input:
+            default = getattr(choosing.Weights, name)
+            return io.Float.Input(name, default=default, min=0.0, max=100.0, step=0.05, tooltip=f"{tooltip} 0: not.")
+
+        return io.Schema(
+            node_id="IsengardPickBest",
+            display_name="Pick Best",
+            category="Isengard/evaluation",
+            description="Score every LoRA and strength of a grid, and give the best: like the character, following "
+            "prompts, and different from picture to picture.",
+            is_output_node=True,
+            inputs=[
+                GRID.Input("grid", tooltip="From Checkpoint Grid, with the base in it."),
+                io.ClipVision.Input("clip_vision", tooltip="Says how alike pictures are."),
+                DATASET.Input("references", tooltip="Real pictures of the character, from Load Character."),
+                weight(choosing.IDENTITY, "How much likeness counts, up to that of real pictures."),
+                weight(choosing.ADHERENCE, "How much it counts that pictures follow their prompts as the base's do."),
+                weight(choosing.DIVERSITY, "How much it counts that pictures differ as real ones do."),
+                weight(choosing.VALIDATION, "How much the loss on held-out pictures counts."),
+            ],
+            outputs=[
+                LORA_MODEL.Output(display_name="lora", tooltip="Its weights as they are, not scaled by the strength."),
+                io.Float.Output(display_name="strength", tooltip="To use it with."),
+                io.String.Output(display_name="label", tooltip="Which it is, for people."),
+                RUN.Output(display_name="run", tooltip="The run up to that checkpoint, for Save Character LoRA."),
+                CHOICE.Output(display_name="choice", tooltip="All scores, for Add LoRA to Character."),
+                io.String.Output(display_name="table", tooltip="All LoRAs, the best first."),
+                io.Image.Output(display_name="chart", tooltip="The scores by checkpoint."),
+                io.Image.Output(display_name="pictures", tooltip="Those that were drawn with the best."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, grid, clip_vision, references, **weights):
+        embed, show = embedding(clip_vision), progress()
+        judge = picking.Judge(embed, picture_vectors.vectors(references, embed, show))
+        choice = picking.pick(grid, judge, choosing.Weights(**weights), show)
+        best, table = choice.best.column, choosing.table(choice)
+        return io.NodeOutput(
+            lora_file.load(best.candidate.file),
+            best.strength,
+            best.label,
+            _run_of(grid, best.candidate),
+            choice,
+            table,
+            images.pixels(choice_chart.draw(choice, grid.title)),
+            picking.pictures_of_best(grid, choice),
+            ui=ui.PreviewText(table),
+        )
+
+
+def _run_of(grid: Grid, candidate: Candidate):
+    """As if it had ended with that checkpoint, so that what is saved of it tells its own steps."""
+    if candidate.source == FROM_RUN and grid.run is not None:
+        return grid.run.until(candidate.step)
+    return ExecutionBlocker(
+        f"{candidate.label} is no checkpoint of a run, and is in a file of its own already: there is nothing to save. "
+        "Connect nothing to 'run', or draw the grid of a run alone."
+    )
 
 
 _PICTURES = GridPictures()
