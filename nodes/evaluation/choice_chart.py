@@ -57,11 +57,10 @@ def _draw_lines(
     strengths = sorted({entry.column.strength for entry in choice.entries})
     line = "-" if _are_steps(places) else ""  # nothing leads from one file to the next
     for strength, colour in zip(strengths, _COLOURS * len(strengths), strict=False):
-        entries = [entry for entry in choice.entries if entry.column.strength == strength]
-        points = sorted((places[entry.column.candidate], score(entry)) for entry in entries if score(entry) is not None)
-        axes.plot(
-            *zip(*points, strict=True), color=colour, marker="o", linestyle=line, label=f"{strength:g}"
-        ) if points else None
+        entries = [entry for entry in choice.entries if entry.column.strength == strength and score(entry) is not None]
+        points = sorted((places[entry.column.candidate], score(entry)) for entry in entries)
+        across, up = [point[0] for point in points], [point[1] for point in points]
+        axes.plot(across, up, color=colour, marker="o", linestyle=line, label=f"{strength:g}")
     best = score(choice.best)
     if best is not None:
         axes.plot(

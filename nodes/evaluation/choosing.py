@@ -191,7 +191,7 @@ def _notes(
 
 _WHY = {
     IDENTITY: "nobody can be told in the pictures",
-    ADHERENCE: "it takes two prompts or more, and the base's own pictures of them",
+    ADHERENCE: "it takes two prompts or more, and the base's own pictures of them, which have to follow them",
     DIVERSITY: "it takes two prompts or more, and two real pictures",
     VALIDATION: "the run measured no loss on held-out pictures then",
 }
