@@ -8,10 +8,10 @@ import comfy.model_management
 import comfy.utils
 import folder_paths
 from comfy_api.latest import io, ui
-from comfy_execution.graph_utils import ExecutionBlocker
 from PIL import Image
 
 from ...trainers import comfy_sampling, lora_file
+from ...trainers.run import Run
 from ..characters.library import LORAS
 from ..characters.nodes import library
 from ..curation import identity as picture_vectors
@@ -159,7 +159,10 @@ class PickBest(io.ComfyNode):
                 LORA_MODEL.Output(display_name="lora", tooltip="Its weights as they are, not scaled by the strength."),
                 io.Float.Output(display_name="strength", tooltip="To use it with."),
                 io.String.Output(display_name="label", tooltip="Which it is, for people."),
-                RUN.Output(display_name="run", tooltip="The run up to that checkpoint, for Save Character LoRA."),
+                RUN.Output(
+                    display_name="run",
+                    tooltip="The run up to that checkpoint, for Save Character LoRA. Of other LoRAs: none.",
+                ),
                 CHOICE.Output(display_name="choice", tooltip="All scores, for Add LoRA to Character."),
                 io.String.Output(display_name="table", tooltip="All LoRAs, the best first."),
                 io.Image.Output(display_name="chart", tooltip="The scores by checkpoint."),
@@ -186,14 +189,9 @@ class PickBest(io.ComfyNode):
         )
 
 
-def _run_of(grid: Grid, candidate: Candidate):
-    """As if it had ended with that checkpoint, so that what is saved of it tells its own steps."""
-    if candidate.source == FROM_RUN and grid.run is not None:
-        return grid.run.until(candidate.step)
-    return ExecutionBlocker(
-        f"{candidate.label} is no checkpoint of a run, and is in a file of its own already: there is nothing to save. "
-        "Connect nothing to 'run', or draw the grid of a run alone."
-    )
+def _run_of(grid: Grid, candidate: Candidate) -> Run | None:
+    """As if it had ended with that checkpoint, so that what is saved of it tells its own steps; none of other LoRAs."""
+    return grid.run.until(candidate.step) if candidate.source == FROM_RUN and grid.run is not None else None
 
 
 _PICTURES = GridPictures()
