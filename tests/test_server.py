@@ -64,6 +64,8 @@ IDS = {
     "IsengardScene",
     "IsengardContactSheet",
     "IsengardLossChart",
+    "IsengardCheckpointGrid",
+    "IsengardPickBest",
 }
 _KEYS = ("display_name", "category", "description", "input", "input_order", "output", "output_name", "output_node")
 _NEWER = ("advanced", "rawLink", "hidden", "forceInput")  # said of every input by newer ComfyUIs alone

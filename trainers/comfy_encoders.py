@@ -72,18 +72,20 @@ def clip_fingerprint(clip) -> str:
     backup = clip.patcher.backup  # the weights into which a LoRA is merged now, of this CLIP or of another one
     weights = clip.cond_stage_model.state_dict()
     weights |= {name: backup[name].weight for name in weights.keys() & backup.keys()}
+    settings = f"{type(clip.cond_stage_model).__name__} {clip.layer_idx} {clip.tokenizer_options}"
+    return fingerprints.of_parts(fingerprints.of_weights(weights), *patches_fingerprints(clip.patcher), settings)
+
+
+def patches_fingerprints(patcher) -> tuple[str, str]:
+    """Of what is to be put into the weights, LoRAs above all: its tensors, and how strongly."""
     patches = {
         f"{name}/{place}/{number}": tensor
-        for name, entries in clip.patcher.patches.items()
+        for name, entries in patcher.patches.items()
         for place, entry in enumerate(entries)
         for number, tensor in enumerate(_tensors_in(entry))
     }
-    settings = f"{type(clip.cond_stage_model).__name__} {clip.layer_idx} {clip.tokenizer_options}"
-    strengths = repr([[entry[0], entry[2]] for entries in clip.patcher.patches.values() for entry in entries])
-    return fingerprints.of_parts(
-        fingerprints.of_weights(weights),
-        fingerprints.of_weights(patches), strengths, settings,
-    )  # fmt: skip
+    strengths = repr([[entry[0], entry[2]] for entries in patcher.patches.values() for entry in entries])
+    return fingerprints.of_weights(patches), strengths
 
 
 def _tensors_in(value) -> Iterator[Tensor]:

@@ -170,13 +170,17 @@ def parameter_count(patcher) -> int:
 def fingerprint(base: ComfyBase) -> str:
     """A sha256 that tells base models apart, by weights (a LoRA that is loaded into them counts), prediction type and
     noise schedule, which nodes may change on the same weights."""
-    sampling = base.sampling
+    return fingerprints.of_parts(
+        fingerprints.of_weights(base.network.state_dict()), schedule_fingerprint(base.sampling)
+    )
+
+
+def schedule_fingerprint(sampling) -> str:
+    """Of a model's prediction type and noise schedule."""
     numbers = {name: value for name, value in vars(sampling).items() if isinstance(value, (bool, int, float, str))}
     classes = [cls.__name__ for cls in type(sampling).__mro__]
     schedule = dict(sampling.named_buffers())
-    return fingerprints.of_parts(
-        fingerprints.of_weights(base.network.state_dict()), fingerprints.of_nested([classes, numbers, schedule])
-    )
+    return fingerprints.of_nested([classes, numbers, schedule])
 
 
 def with_lora(patcher, lora: Mapping[str, Tensor]):

@@ -204,12 +204,12 @@ class TrainConfig:
     """The settings of one LoRA training run.
 
     steps: optimizer steps. seed: decides initialisation, order, noise and timesteps; the same seed gives the same LoRA.
-    checkpoint_every: steps between saved states; 0: only when a run is stopped. precision: that the network computes
-    in; auto: bf16 where it would be fp32 and the device is fast at bf16, else as loaded; loaded: as ComfyUI would
-    sample with it. Adapters and the optimizer are float32 whatever it is. gradient_checkpointing: blocks of the network
-    whose activations are computed again for the backward pass, which takes less memory and more time
-    (arXiv 1604.06174). after_finish_now: of a run that a person ended early, when it is asked for again: keep its
-    result, or go on to its last step.
+    checkpoint_every: steps between checkpoints: the run's state, to go on from, and the LoRA as it is then; 0: a state
+    only when a run is stopped, and no LoRA but the last. precision: that the network computes in; auto: bf16 where it
+    would be fp32 and the device is fast at bf16, else as loaded; loaded: as ComfyUI would sample with it. Adapters and
+    the optimizer are float32 whatever it is. gradient_checkpointing: blocks of the network whose activations are
+    computed again for the backward pass, which takes less memory and more time (arXiv 1604.06174). after_finish_now: of
+    a run that a person ended early, when it is asked for again: keep its result, or go on to its last step.
 
     Raises ConfigError where a value is out of its range, or values do not go together.
     """

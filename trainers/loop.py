@@ -40,6 +40,12 @@ class Trained:
     metrics: tuple[Progress, ...]
     finished: bool = True
 
+    @property
+    def step(self) -> int:
+        """After which the weights were as they are: that of the lowest validation loss, without validation the last."""
+        measured = [entry for entry in self.metrics if entry.validation_loss is not None]
+        return min(measured, key=lambda entry: entry.validation_loss, default=self.metrics[-1]).step
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -47,13 +53,16 @@ class Watch:
 
     report: called after every step; FinishEarly ends the run with a result, and whatever else it raises ends it without
     one and passes through. keep: given the run's state every `checkpoint_every` steps, and before any error leaves.
-    preview: called before the report, with the step and what gives the LoRA as it is then. resumed: called once with
-    the numbers of the steps that a saved run had made. warn: told what a person should know and the run outlives.
-    check: called where a step takes long, between held-out pictures; what it raises passes through, as from `report`.
+    checkpoint: given the step and the LoRA as it is then, every so many steps too, before anything else is called; a
+    run that goes on may give one again. preview: called before the report, with the step and what gives the LoRA as it
+    is then. resumed: called once with the numbers of the steps that a saved run had made. warn: told what a person
+    should know and the run outlives. check: called where a step takes long, between held-out pictures; what it raises
+    passes through, as from `report`.
     """
 
     report: Callable[[Progress], None]
     keep: Callable[[dict[str, Any]], None] = lambda state: None
+    checkpoint: Callable[[int, Weights], None] = lambda step, weights: None
     preview: Callable[[int, Callable[[], Weights]], None] = lambda step, weights: None
     resumed: Callable[[Sequence[Progress]], None] = lambda metrics: None
     warn: Callable[[str], None] = logging.warning
@@ -95,12 +104,13 @@ def train(
 
 def make_steps(base: Base, examples: Examples, session: Session, watch: Watch) -> None:
     """Make the steps that are left; whatever ends them, the run's state is kept."""
-    interval = session.config.checkpoint_every
     try:
+        checkpoint(session, watch)  # where the run was stopped between a step and its checkpoint
         for progress in steps(base, examples, session, watch.check):
+            checkpoint(session, watch)
             watch.preview(progress.step, session.weights)
             watch.report(progress)
-            if interval and progress.step % interval == 0:
+            if session.is_checkpoint:
                 keep(session, watch)
     except FinishEarly:
         session.finished = False
@@ -117,6 +127,16 @@ def keep(session: Session, watch: Watch) -> None:
         watch.keep(session.state())
     except OSError as error:
         watch.warn(f"the state after step {session.step} cannot be kept ({error}); make room on the disk")
+
+
+def checkpoint(session: Session, watch: Watch) -> None:
+    """Have the LoRA kept as it is, where that is due; whatever comes of it, the run goes on."""
+    if not session.is_checkpoint:
+        return
+    try:
+        watch.checkpoint(session.step, session.weights())
+    except (OSError, TrainingError) as error:
+        watch.warn(f"the LoRA after step {session.step} cannot be kept ({error})")
 
 
 def steps(base: Base, examples: Examples, session: Session, between: Callable[[], None]) -> Iterator[Progress]:

@@ -22,6 +22,9 @@ from .run import Run
 PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
+_LONGEST_HEADER = 100_000_000  # bytes; the safetensors library reads no longer one
+
+
 class Part(NamedTuple):
     """A name in a LoRA file for the rows of a layer's weight, all of them where none are said. swapped: the other
     program has the halves of the rows in the other order (scale and shift of a modulation)."""
@@ -181,6 +184,22 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise TrainingError(
             f"{path.name} is no safetensors file, or is damaged ({error}). Choose a LoRA in that format."
         ) from error
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of the weights of a LoRA file and their names, whatever it says of itself. Raises TrainingError as `load`
+    does."""
+    with open(path, "rb") as file:
+        try:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, _LONGEST_HEADER)))
+            header.pop("__metadata__", None)
+        except (ValueError, AttributeError) as error:
+            raise TrainingError(f"{path.name} is no safetensors file. Choose a LoRA in that format.") from error
+        digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def save(state: Mapping[str, Tensor], path: Path, precision: str, described: Mapping[str, str]) -> None:

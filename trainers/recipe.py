@@ -104,15 +104,20 @@ def train_lora(
         base_hash = comfy_model.fingerprint(base)
         key = run_key(base_hash, base.dtype, job.config, examples, job.start)
         place = RunFolder(folders.runs, job.training_set.name, key, job.config)
-        watch = dataclasses.replace(watch, keep=place.keep, preview=_preview(base, previewer, names))
+        watch = dataclasses.replace(
+            watch, keep=place.keep, preview=_preview(base, previewer, names),
+            checkpoint=lambda step, weights: place.keep_lora(step, lora_file.state_dict(weights, names)),
+        )  # fmt: skip
         trained = _trained_before(place, job.config)
         if trained:
             watch.resumed(trained.metrics)
         else:
             trained = loop.train(base, examples, job.config, watch, place.saved(), before)
             _finish(place, trained, watch)
-        run = _run(job, place.id, base_hash, comfy_precision.name_of(base.dtype), prediction, trained)
-    return lora_file.state_dict(trained.weights, names), run
+        lora = lora_file.state_dict(trained.weights, names)
+        _keep_result(place, trained.step, lora, watch)
+        run = _run(job, place, base_hash, comfy_precision.name_of(base.dtype), prediction, trained)
+    return lora, run
 
 
 def _trained_before(place: RunFolder, config: TrainConfig) -> loop.Trained | None:
@@ -129,6 +134,15 @@ def _finish(place: RunFolder, trained: loop.Trained, watch: loop.Watch) -> None:
         watch.warn(f"the run cannot be kept in {place.path} ({error}); its LoRA is handed on all the same")
 
 
+def _keep_result(place: RunFolder, step: int, lora: Mapping[str, Tensor], watch: loop.Watch) -> None:
+    """The result is a checkpoint too, of whatever step it is."""
+    try:
+        if not place.has_lora(step):
+            place.keep_lora(step, lora)
+    except (OSError, TrainingError) as error:
+        watch.warn(f"the run's result cannot be kept as a checkpoint ({error}); it is handed on all the same")
+
+
 def _preview(base: ComfyBase, previewer: Previewer | None, names: lora_file.FileNames) -> Callable[..., None]:
     """Draws when it is time (`loop.Watch.preview`)."""
 
@@ -139,10 +153,10 @@ def _preview(base: ComfyBase, previewer: Previewer | None, names: lora_file.File
     return preview
 
 
-def _run(job: Job, id: str, base_hash: str, precision: str, prediction: str, trained: loop.Trained) -> Run:
+def _run(job: Job, place: RunFolder, base_hash: str, precision: str, prediction: str, trained: loop.Trained) -> Run:
     texts = (text for picture in job.training_set.pictures for text in picture.captions)
     return Run(
-        id=id,
+        id=place.id,
         name=job.training_set.name,
         config=job.config,
         dataset_hash=job.training_set.hash,
@@ -154,6 +168,7 @@ def _run(job: Job, id: str, base_hash: str, precision: str, prediction: str, tra
         tag_frequency=captions.tag_frequency(texts),
         metrics=trained.metrics,
         finished=trained.finished,
+        checkpoints=place.checkpoints(trained.metrics),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from .config import TrainConfig
 
@@ -22,6 +23,15 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """The LoRA as it was after a step, in a file of full precision. validation_loss: where it was measured then."""
+
+    step: int
+    file: Path
+    validation_loss: float | None = None
+
+
+@dataclass(frozen=True)
 class Run:
     """A training run.
 
@@ -33,6 +43,7 @@ class Run:
     model_classes: by which ComfyUI knows the base, and those that this is made from; parameters: how many it has.
     tag_frequency: how many captions have each part between commas.
     metrics: one entry for each step. finished: no person ended it early.
+    checkpoints: by step; its result is one of them. None where the run has no folder.
     """
 
     id: str
@@ -47,6 +58,12 @@ class Run:
     tag_frequency: Mapping[str, int]
     metrics: tuple[Progress, ...]
     finished: bool = True
+    checkpoints: tuple[Checkpoint, ...] = ()
+
+    def until(self, step: int) -> Run:
+        """As if it had ended after that step, for what is made of a checkpoint."""
+        kept = tuple(checkpoint for checkpoint in self.checkpoints if checkpoint.step <= step)
+        return replace(self, metrics=self.metrics[:step], checkpoints=kept)
 
 
 WINDOW = 50  # steps whose mean loss is a level

@@ -1,4 +1,4 @@
-"""A run's folder: its settings, its numbers, the state to go on from, and its result."""
+"""A run's folder: its settings, its numbers, the state to go on from, its checkpoints, and its result."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from . import state_file
+from . import lora_file, state_file
 from .config import TrainConfig
 from .loop import Trained
-from .run import Progress
+from .run import Checkpoint, Progress
 
 SETTINGS, METRICS, STATE, RESULT = "config.yaml", "metrics.jsonl", "state.safetensors", "result.safetensors"
+CHECKPOINTS = "checkpoints"
 
 
 class RunFolder:
@@ -56,7 +57,7 @@ class RunFolder:
             result = {"weights": trained.weights, "metrics": metrics, "finished": trained.finished}
             state_file.save(self.path / RESULT, result)
             self._write_metrics(trained.metrics)
-            for leftover in (self.path / STATE, *self.path.glob(".*.tmp")) if trained.finished else ():
+            for leftover in (self.path / STATE, *self.path.rglob(".*.tmp")) if trained.finished else ():
                 leftover.unlink(missing_ok=True)
 
     def finished(self) -> Trained | None:
@@ -66,6 +67,27 @@ class RunFolder:
         result: dict[str, Any] = state_file.load(self.path / RESULT)
         weights: dict[str, dict[str, Tensor]] = result["weights"]
         return Trained(weights, tuple(Progress(**entry) for entry in result["metrics"]), result["finished"])
+
+    def keep_lora(self, step: int, lora: Mapping[str, Tensor]) -> None:
+        """Write the LoRA as it is after a step, as a LoRA file. Raises TrainingError where it is not finite."""
+        if self.path:
+            described = {"isengard.run": self.id, "ss_steps": str(step)}
+            lora_file.save(lora, self._checkpoint(step), "fp32", described)
+
+    def has_lora(self, step: int) -> bool:
+        """Whether there is nothing to write: it is there, or nothing is kept."""
+        return not self.path or self._checkpoint(step).exists()
+
+    def checkpoints(self, metrics: Sequence[Progress]) -> tuple[Checkpoint, ...]:
+        """Those of the steps that have numbers, in their order."""
+        if not self.path:
+            return ()
+        files = set((self.path / CHECKPOINTS).glob("*.safetensors"))
+        there = [(entry, self._checkpoint(entry.step)) for entry in metrics]
+        return tuple(Checkpoint(entry.step, file, entry.validation_loss) for entry, file in there if file in files)
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / CHECKPOINTS / f"step_{step:06}.safetensors"
 
     def _write_metrics(self, metrics: Sequence[Progress]) -> None:
         lines = (json.dumps(dataclasses.asdict(entry)) + "\n" for entry in metrics)

@@ -53,6 +53,12 @@ class Session:
             average=average,
         )  # fmt: skip
 
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether the run is to be kept as it is after this step."""
+        interval = self.config.checkpoint_every
+        return bool(interval and self.step and self.step % interval == 0)
+
     def state(self) -> dict[str, Any]:
         """For a file: with it `load` goes on to the same numbers."""
         return {

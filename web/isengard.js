@@ -28,6 +28,7 @@ const ADDITIONS = {
   IsengardExportCharacter: addLine("The name of the file appears here."),
   IsengardImportCharacter: addLine("The character appears here."),
   IsengardContactSheet: limitTexts,
+  IsengardPickBest: addReport("The scores appear here."),
   IsengardCharacterPrompt: addReport("The prompt appears here."),
   IsengardScene: both(addLayout, addReport("What to know of the scene appears here.")),
 };

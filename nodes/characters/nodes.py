@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 
 from ...trainers import lora_file
 from ..names import confined, unused
-from ..sockets import CHARACTER, DATASET, LORA_MODEL, RUN
+from ..sockets import CHARACTER, CHOICE, DATASET, LORA_MODEL, RUN
 from ..training.base_model import base_model_of
 from . import archive, loras, pictures, records
 from .library import Library
@@ -120,12 +120,13 @@ class AddCharacterLora(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 CHARACTER.Input("character", tooltip="From Save Character or Load Character."),
-                LORA_MODEL.Input("lora", tooltip="From Train Character LoRA."),
-                RUN.Input("run", tooltip="From Train Character LoRA."),
+                LORA_MODEL.Input("lora", tooltip="From Train Character LoRA or Pick Best."),
+                RUN.Input("run", tooltip="From Train Character LoRA, or from Pick Best with its LoRA."),
                 io.Combo.Input(
                     "precision", options=list(lora_file.PRECISIONS), default="fp16", tooltip="Of the weights."
                 ),
                 io.String.Input("note", default="", tooltip="What is special about this version."),
+                CHOICE.Input("choice", optional=True, tooltip="From Pick Best: its scores are kept with the version."),
             ],
             outputs=[
                 CHARACTER.Output(display_name="character"),
@@ -134,12 +135,13 @@ class AddCharacterLora(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, character, lora, run, precision, note):
+    def execute(cls, character, lora, run, precision, note, choice=None):
         said = lora_file.metadata(lora, run, base_model_of(run), character.trigger)
         with tempfile.TemporaryDirectory(dir=library().root, prefix=".new-") as folder:
             file = Path(folder) / "lora.safetensors"
             lora_file.save(lora, file, precision, said)
-            stored = library().add_version(character.slug, file, run=run.id, base=run.base_hash, note=note)
+            about = {"run": run.id, "base": run.base_hash, "note": note, "scores": choice.scores if choice else {}}
+            stored = library().add_version(character.slug, file, **about)
         added = stored.character.versions[-1].id
         return io.NodeOutput(stored.character, added, ui=ui.PreviewText(f"{stored.character.name}: {added}"))
 

@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
 
 from ...sota import registry
 from ...trainers import comfy_lora, comfy_model
-from ..characters.loras import CharacterLora
+
+
+class Lora(Protocol):
+    """A LoRA as it was read from a file, such as `characters.loras.CharacterLora`. called: for people; metadata: of its
+    file."""
+
+    @property
+    def called(self) -> str: ...
+    @property
+    def weights(self) -> Mapping[str, Tensor]: ...
+    @property
+    def metadata(self) -> Mapping[str, str]: ...
 
 
 class LoraMisfit(ValueError):
     """A LoRA that was trained on another kind of model; the message says which and what to do."""
 
 
-def applied(model, clip, lora: CharacterLora, strength: float) -> tuple:
+def applied(model, clip, lora: Lora, strength: float) -> tuple:
     """New MODEL and CLIP with the LoRA, as core's Load LoRA gives them at that strength of both. Raises LoraMisfit."""
-    found = fitting(model, clip, lora)
-    return with_adapters(model, found.adapters, strength), with_adapters(clip, found.adapters, strength)
+    return patched(model, clip, fitting(model, clip, lora), strength)
 
 
-def with_adapters(patched, adapters: Mapping, strength: float):
+def patched(model, clip, found: comfy_lora.Matched, strength: float) -> tuple:
+    """New MODEL and CLIP with what `fitting` gave."""
+    return with_adapters(model, found, strength), with_adapters(clip, found, strength)
+
+
+def with_adapters(model_or_clip, found: comfy_lora.Matched, strength: float):
     """A new MODEL or CLIP with those of the adapters that are for it."""
-    new = patched.clone()
-    new.add_patches(adapters, strength)
+    new = model_or_clip.clone()
+    new.add_patches(found.adapters, strength)
     return new
 
 
-def fitting(model, clip, lora: CharacterLora) -> comfy_lora.Matched:
-    """The LoRA's adapters for a MODEL and a CLIP. Raises LoraMisfit."""
+def changes_text(clip, found: comfy_lora.Matched) -> bool:
+    """Whether a LoRA has anything for the text encoder, so that texts have to be encoded with it."""
+    own = clip.cond_stage_model.state_dict().keys()
+    return any((key if isinstance(key, str) else key[0]) in own for key in found.adapters)
+
+
+def fitting(model, clip, lora: Lora) -> comfy_lora.Matched:
+    """The LoRA's adapters by the weights that they belong to. Raises LoraMisfit."""
     found = comfy_lora.matched(model, lora.weights, clip)
     misfits = comfy_lora.misfits(found, model, clip)
     if not found.strange and not misfits and found.adapters:
@@ -51,7 +75,7 @@ def _what_is_wrong(weights: int, strange: tuple[str, ...], misfits: Mapping[str,
     )
 
 
-def _trained_on(lora: CharacterLora) -> str:
+def _trained_on(lora: Lora) -> str:
     """By its file's metadata, where they tell it."""
     version, architecture = lora.metadata.get("ss_base_model_version"), lora.metadata.get("modelspec.architecture", "")
     for family in registry.families().values():

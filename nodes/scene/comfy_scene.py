@@ -66,7 +66,7 @@ def made(
     masks = torch.stack([_shrunk(region.mask, size) for region in where])
     nobody = torch.zeros(len(who))
     encoded = [
-        comfy_sampling.encode(comfy_apply.with_adapters(clip, found.adapters, each.strength), each.prompt)
+        comfy_sampling.encode(comfy_apply.with_adapters(clip, found, each.strength), each.prompt)
         for each, found in zip(who, matched, strict=True)
     ]
     shares = _shares(where, blend)

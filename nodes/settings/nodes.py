@@ -239,14 +239,15 @@ class ValidationSettings(io.ComfyNode):
 
 
 class RunSettings(io.ComfyNode):
-    """Precision, memory, and how often a run's state is saved."""
+    """Precision, memory, and how often a run keeps a checkpoint."""
 
     @classmethod
     def define_schema(cls):
-        about = "Precision, memory, and how often a run's state is saved."
+        about = "Precision, memory, and how often a run keeps a checkpoint."
         return _schema("IsengardRunSettings", "Run Settings", about, [
             _input(TrainConfig, "gradient_checkpointing", "Compute parts of the model twice: less memory, more time."),
-            _input(TrainConfig, "checkpoint_every", "Steps between saved states. 0: only when a run is stopped."),
+            _input(TrainConfig, "checkpoint_every", "Steps between checkpoints: the run's state, and the LoRA as "
+                   "it is then. 0: a state when a run is stopped, and no LoRA but the last."),
             _input(TrainConfig, "after_finish_now", "Of a run that Finish now ended, queued again. keep: its LoRA is "
                    "used as it is. go_on: the steps that were left are made."),
             _input(TrainConfig, "precision", "How the base computes. auto: bf16 where ComfyUI would take fp32 and the "

@@ -174,8 +174,8 @@ class SaveLora(io.ComfyNode):
             description="Write the LoRA into ComfyUI's LoRA folder, with what is known of its training inside.",
             is_output_node=True,
             inputs=[
-                LORA_MODEL.Input("lora", tooltip="From Train Character LoRA."),
-                RUN.Input("run", tooltip="From Train Character LoRA: its settings are written into the file."),
+                LORA_MODEL.Input("lora", tooltip="From Train Character LoRA or Pick Best."),
+                RUN.Input("run", tooltip="From where the LoRA comes from: its settings are written into the file."),
                 io.String.Input(
                     "name",
                     default="my-character",

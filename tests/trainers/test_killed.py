@@ -12,9 +12,9 @@ import sys
 import pytest
 import torch
 
-from isengard.trainers import loop
+from isengard.trainers import loop, lora_file
 from isengard.trainers.config import TrainConfig
-from isengard.trainers.run_folder import METRICS, RESULT, RunFolder
+from isengard.trainers.run_folder import CHECKPOINTS, METRICS, RESULT, RunFolder
 
 from .runs import same
 from .test_resume import EVERYTHING, everything
@@ -29,9 +29,18 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills forked pr
 def go_on(root, report=lambda progress: None, config: TrainConfig = CONFIG) -> loop.Trained:
     torch.set_num_threads(1)
     place = RunFolder(root, "mira", KEY, config)
-    trained = loop.train(TinyBase(), everything(), config, loop.Watch(report, place.keep), place.saved())
+    watch = loop.Watch(report, place.keep, lambda step, weights: place.keep_lora(step, named(weights)))
+    trained = loop.train(TinyBase(), everything(), config, watch, place.saved())
     place.finish(trained)
     return trained
+
+
+def named(weights: loop.Weights) -> dict[str, torch.Tensor]:
+    return lora_file.kohya_state_dict(weights, {path: path for path in weights})
+
+
+def checkpoints(root) -> dict[str, dict[str, torch.Tensor]]:
+    return {file.name: lora_file.load(file) for file in sorted(root.glob("*/checkpoints/*"))}
 
 
 def train_and_tell(root, steps) -> None:
@@ -54,22 +63,26 @@ def killed(root, step: int, delay: float) -> int:
 
 
 @pytest.fixture(scope="module")
-def whole():
+def whole(tmp_path_factory):
     threads = torch.get_num_threads()
-    yield go_on(None)
+    root = tmp_path_factory.mktemp("whole")
+    yield go_on(root), checkpoints(root)
     torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("step", range(1, 21))
 def test_a_killed_run_goes_on_to_the_same_numbers(step, tmp_path, whole):
-    """Dropout, shuffled order, averages, accumulation and validation included."""
+    """Dropout, shuffled order, averages, accumulation, validation and checkpoints included."""
     killed(tmp_path, step, random.Random(step).uniform(0, 0.01))
     steps = []
     rest = go_on(tmp_path, lambda progress: steps.append(progress.step))
     assert steps == list(range(steps[0], 25))
     assert steps[0] >= step - CONFIG.checkpoint_every, "more was lost than since the last saved state"
-    assert same(rest.weights, whole.weights)
-    for ours, theirs in zip(rest.metrics, whole.metrics, strict=True):
+    uninterrupted, kept = whole
+    assert same(rest.weights, uninterrupted.weights)
+    for ours, theirs in zip(rest.metrics, uninterrupted.metrics, strict=True):
         assert dataclasses.replace(ours, seconds=0) == dataclasses.replace(theirs, seconds=0)
     (place,) = tmp_path.iterdir()
-    assert sorted(file.name for file in place.iterdir()) == ["config.yaml", METRICS, RESULT]
+    assert sorted(file.name for file in place.iterdir()) == [CHECKPOINTS, "config.yaml", METRICS, RESULT]
+    assert same(checkpoints(tmp_path), kept), "leftovers, or other numbers"
+    assert list(kept) == [f"step_{step:06}.safetensors" for step in range(3, 25, 3)]

@@ -7,9 +7,11 @@ import json
 import pytest
 import torch
 
-from isengard.trainers import loop, state_file
+from isengard.trainers import loop, lora_file, state_file
 from isengard.trainers.batch import Examples
 from isengard.trainers.config import AdapterConfig, TrainConfig
+from isengard.trainers.errors import TrainingError
+from isengard.trainers.run import Progress
 from isengard.trainers.run_folder import METRICS, RESULT, STATE, RunFolder
 
 from .tiny import TinyBase, pictures
@@ -102,8 +104,29 @@ def test_a_damaged_state_is_told(tmp_path):
         place.saved()
 
 
+def test_checkpoints_are_lora_files_that_stay(tmp_path):
+    place = folder(tmp_path)
+    metrics = [Progress(step, 12, 0.1, 1e-4, 0.0, validation_loss=0.5 if step == 8 else None) for step in range(1, 11)]
+    assert place.checkpoints(metrics) == ()
+    for step in (8, 4, 12):
+        assert not place.has_lora(step)
+        place.keep_lora(step, {"a.lora_up.weight": torch.full((2, 1), float(step))})
+    first, second = folder(tmp_path).checkpoints(metrics)
+    assert (first.step, first.validation_loss, second.step, second.validation_loss) == (4, None, 8, 0.5)
+    assert place.has_lora(12), "of a step that this run has not made yet, and is not listed"
+    weights, said = lora_file.read(second.file)
+    assert torch.equal(weights["a.lora_up.weight"], torch.full((2, 1), 8.0))
+    assert (said["ss_steps"], said["isengard.run"]) == ("8", place.id)
+    with pytest.raises(TrainingError, match="not finite"):
+        place.keep_lora(9, {"a.lora_up.weight": torch.tensor([float("nan")])})
+    assert not place.has_lora(9)
+
+
 def test_without_a_root_nothing_is_kept():
     place = folder(None)
+    place.keep_lora(4, {"a.lora_up.weight": torch.zeros(1, 1)})
+    assert place.has_lora(4), "there is nowhere to write to"
+    assert place.checkpoints([Progress(4, 12, 0.1, 1e-4, 0.0)]) == ()
     train(place)
     assert place.saved() is None
     assert place.finished() is None
