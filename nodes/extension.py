@@ -11,7 +11,7 @@ from .dataset.nodes import DatasetFromImages, DatasetToImages, LoadDataset, Save
 from .evaluation.nodes import LossChart
 from .models.nodes import DemoBase
 from .overview import nodes as overview
-from .sampling.nodes import ApplyCharacter, CharacterPrompt, ContactSheet
+from .sampling.nodes import ApplyCharacter, CharacterPrompt, CharacterReferences, CharacterSampler, ContactSheet
 from .settings.nodes import (
     AdapterSettings,
     LossSettings,
@@ -49,6 +49,8 @@ NODES: list[type[io.ComfyNode]] = [
     SaveLora,
     ApplyCharacter,
     CharacterPrompt,
+    CharacterReferences,
+    CharacterSampler,
     ContactSheet,
     LossChart,
 ]

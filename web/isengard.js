@@ -28,6 +28,8 @@ const ADDITIONS = {
   IsengardImportCharacter: addLine("The character appears here."),
   IsengardContactSheet: limitTexts,
   IsengardCharacterPrompt: addReport("The prompt appears here."),
+  IsengardCharacterReferences: addReport("The pictures that are used appear here."),
+  IsengardCharacterSampler: addReport("What was drawn appears here."),
 };
 
 const runs = new Runs();

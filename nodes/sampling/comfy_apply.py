@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from ...sota import registry
 from ...trainers import comfy_lora, comfy_model
@@ -13,14 +15,39 @@ class LoraMisfit(ValueError):
     """A LoRA that was trained on another kind of model; the message says which and what to do."""
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A LoRA beside the MODEL and CLIP that it fits. lora: for people, which it is; adapters: as ComfyUI's
+    `add_patches` takes them."""
+
+    lora: str
+    model: Any
+    clip: Any
+    adapters: Mapping[Any, Any]
+
+    def at(self, strength: float) -> tuple:
+        """New MODEL and CLIP with the LoRA, as core's Load LoRA gives them at that strength of both."""
+        model, clip = self.model.clone(), self.clip.clone()
+        model.add_patches(self.adapters, strength)
+        clip.add_patches(self.adapters, strength)
+        return model, clip
+
+    @property
+    def changes_text(self) -> bool:
+        """Whether any of it is for the text encoder."""
+        return bool(self.clip.clone().add_patches(self.adapters))
+
+
 def applied(model, clip, lora: CharacterLora, strength: float) -> tuple:
-    """New MODEL and CLIP with the LoRA, as core's Load LoRA gives them at that strength of both. Raises LoraMisfit."""
+    """New MODEL and CLIP with the LoRA at that strength of both. Raises LoraMisfit."""
+    return fitted(model, clip, lora).at(strength)
+
+
+def fitted(model, clip, lora: CharacterLora) -> Fitted:
+    """Raises LoraMisfit for a LoRA of another kind of model."""
     found = comfy_lora.matched(model, lora.weights, clip)
     _check(model, clip, lora, found)
-    model, clip = model.clone(), clip.clone()
-    model.add_patches(found.adapters, strength)
-    clip.add_patches(found.adapters, strength)
-    return model, clip
+    return Fitted(lora.called, model, clip, found.adapters)
 
 
 def _check(model, clip, lora: CharacterLora, found: comfy_lora.Matched) -> None:
