@@ -347,7 +347,8 @@ class ContactSheet(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, before, after, clip, vae, prompts, negative, title, seed, seeds, filename_prefix, reference=None, **settings
+        cls, before, after, clip, vae, prompts, negative, title, seed, seeds, filename_prefix,
+        reference=None, **settings,
     ):  # fmt: skip
         lines = groups.lines(prompts)
         if not lines:
