@@ -37,7 +37,9 @@ def conditioned(model, clip, vae, prompts: Prompts, pictures: Sequence[Tensor], 
     words alone. pictures: each 1,H,W,3 in 0..1. Raises ReferencesError for parts that do not belong together."""
     if policy.mechanism == QWEN_EDIT:
         _check_edit(clip, prompts, len(pictures), policy)
-        return tuple(_edited(clip, vae, text, pictures) for text in (prompts.prompt, prompts.negative))
+        positive = _edited(clip, vae, prompts.prompt, pictures)
+        negative = _edited(clip, None, prompts.negative, pictures)  # the latents are there already
+        return positive, with_latents(negative, positive[0][1]["reference_latents"])
     latents = [vae.encode(scaled(picture, policy)) for picture in pictures]
     _check_channels(model, latents[0])
     positive = prompts.conditioning
