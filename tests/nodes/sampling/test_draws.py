@@ -54,7 +54,7 @@ def all_drawn(draws, loaded, shots=SHOTS, sampler_name="euler", adapters=None) -
     from isengard.nodes.sampling.comfy_apply import Fitted
     from isengard.trainers.comfy_sampling import SamplerSettings
 
-    settings = SamplerSettings(3, 4.0, sampler_name, "simple", 64, 64)
+    settings = SamplerSettings(3, 1.0, sampler_name, "simple", 64, 64)
     fitted = Fitted("x", loaded.model, loaded.clip, adapters or {})
     with torch.inference_mode():
         return list(draws.drawn(fitted, shots, draws.Drawing(loaded.vae, "", settings)))
@@ -76,8 +76,9 @@ def test_a_sampler_of_its_own_pace_stays_within_its_picture(draws, loaded, shown
     assert len(values) > 6
     assert {total for _, total, _ in shown} == {6}
     assert values == sorted(values)
-    assert values[-1] <= 6
-    assert 4 in values, "the second picture begins behind the first"
+    assert values[0] == 1
+    assert values.count(3) > 1, "the first picture waits at its end"
+    assert values.count(6) > 1
 
 
 def test_texts_are_encoded_anew_for_a_strength_only_where_the_lora_changes_the_encoder(draws, loaded, monkeypatch):
@@ -90,5 +91,5 @@ def test_texts_are_encoded_anew_for_a_strength_only_where_the_lora_changes_the_e
     for adapters, times in (({}, 1), (comfy_lora.matched(loaded.model, text, loaded.clip).adapters, 2)):
         assert bool(adapters) == (times == 2)
         encoded.clear()
-        all_drawn(draws, loaded, adapters=adapters)
+        all_drawn(draws, loaded, SHOTS[1::2], adapters=adapters)
         assert encoded == ["", "a", "b"] * times
