@@ -11,7 +11,7 @@ import { LiveLoss } from "./live_loss.mjs";
 import { Runs } from "./runs.mjs";
 import { addLine, addReport } from "./shown_text.mjs";
 
-const TEXT_HEIGHTS = { prompts: 160, negative: 70 }; // pixels; the rest of the node's height is the picture's
+const TEXT_HEIGHTS = { prompts: 160, negative: 70, tags: 70 }; // pixels; the rest of the node's height is the picture's
 
 /** What our nodes get beside their inputs. @type {Record<string, (node: object) => void>} */
 const ADDITIONS = {
@@ -29,7 +29,10 @@ const ADDITIONS = {
   IsengardContactSheet: limitTexts,
   IsengardCharacterPrompt: addReport("The prompt appears here."),
   IsengardCharacterReferences: addReport("The pictures that are used appear here."),
-  IsengardCharacterSampler: addReport("What was drawn appears here."),
+  IsengardCharacterSampler: (node) => {
+    limitTexts(node);
+    addReport("What was drawn appears here.")(node);
+  },
 };
 
 const runs = new Runs();

@@ -17,6 +17,15 @@ pytestmark = pytest.mark.comfyui
 SHOTS = tuple(Shot(strength, prompt, seed) for strength in (0.5, 1.0) for prompt in ("a", "b") for seed in (1, 2))
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """The network is so small that threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def draws(comfy_model):
     from isengard.nodes.sampling import comfy_draws
