@@ -11,7 +11,7 @@ from .dataset.nodes import DatasetFromImages, DatasetToImages, LoadDataset, Save
 from .evaluation.nodes import CheckpointGrid, LossChart, PickBest
 from .models.nodes import DemoBase
 from .overview import nodes as overview
-from .sampling.nodes import ApplyCharacter, CharacterPrompt, ContactSheet
+from .sampling.nodes import ApplyCharacter, CharacterPrompt, CharacterReferences, CharacterSampler, ContactSheet
 from .scene import nodes as scene
 from .settings.nodes import (
     AdapterSettings,
@@ -50,6 +50,8 @@ NODES: list[type[io.ComfyNode]] = [
     SaveLora,
     ApplyCharacter,
     CharacterPrompt,
+    CharacterReferences,
+    CharacterSampler,
     *scene.NODES,
     ContactSheet,
     LossChart,

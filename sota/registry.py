@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -19,6 +19,8 @@ BUDGETS = ("draft", "standard", "thorough")
 DEMO_BASE = "demo_base"
 TAGS, SENTENCES, EITHER = "tags", "sentences", "either"
 CAPTION_STYLES = (TAGS, SENTENCES, EITHER)
+NO_REFERENCES, REFERENCE_LATENTS, QWEN_EDIT = "none", "reference_latents", "qwen_edit"
+KONTEXT, MEGAPIXEL = "kontext", "megapixel"
 _LARGEST_DEMO_BASE = 50e6  # parameters; the smallest Stable Diffusion 3 has two thousand millions
 
 
@@ -49,9 +51,36 @@ class CaptionPolicy:
 
 
 @dataclass(frozen=True)
+class ReferencePolicy:
+    """How models of a family are shown pictures beside the prompt.
+
+    mechanism: NO_REFERENCES, REFERENCE_LATENTS (each picture's latent is appended to the conditioning) or QWEN_EDIT
+    (that, and the text encoder sees the pictures). scaling: before the latent, to the nearest of Flux.1 Kontext's sizes
+    (KONTEXT) or to about 1024 x 1024 pixels in all, of the same proportions (MEGAPIXEL), with sides that are multiples
+    of `multiple` pixels. most: pictures at once. models: for people: those of the family that were trained for it.
+    source: of all this. Raises ConfigError for what cannot be.
+    """
+
+    mechanism: str = setting.choice(NO_REFERENCES, (NO_REFERENCES, REFERENCE_LATENTS, QWEN_EDIT))
+    scaling: str = setting.choice(MEGAPIXEL, (KONTEXT, MEGAPIXEL))
+    multiple: int = setting.whole(16, 1, 256)
+    most: int = setting.whole(10, 1, 100)
+    models: str = setting.text()
+    source: str = setting.text()
+
+    def __post_init__(self):
+        setting.check(self)
+        needed = ("source",) if self.mechanism == NO_REFERENCES else ("models", "source")
+        empty = [what for what in needed if not getattr(self, what).strip()]
+        if empty:
+            raise setting.ConfigError(f"the references have no {', '.join(empty)}. Write in words what they are.")
+
+
+@dataclass(frozen=True)
 class Family:
     """A model family. comfyui: classes by which ComfyUI knows it. base: how a LoRA file names it. presets: by budget.
-    source: of the settings; measured: whether they were measured with this trainer. captions: how to write them."""
+    source: of the settings; measured: whether they were measured with this trainer. captions: how to write them.
+    references: how it is shown pictures."""
 
     key: str
     name: str
@@ -61,6 +90,10 @@ class Family:
     source: str
     measured: bool
     captions: CaptionPolicy
+    references: ReferencePolicy
+
+
+Policy = TypeVar("Policy", CaptionPolicy, ReferencePolicy)
 
 
 @functools.cache
@@ -95,15 +128,16 @@ def _family(key: str, entry: Mapping[str, Any]) -> Family:
         presets,
         entry["source"],
         entry["measured"],
-        _policy(key, entry.get("captions")),
+        _policy(key, "captions", CaptionPolicy, entry),
+        _policy(key, "references", ReferencePolicy, entry),
     )
 
 
-def _policy(key: str, entry: Any) -> CaptionPolicy:
+def _policy(key: str, name: str, kind: type[Policy], entry: Mapping[str, Any]) -> Policy:
     try:
-        return CaptionPolicy(**entry)
+        return kind(**entry.get(name))
     except (TypeError, setting.ConfigError) as error:
-        raise setting.ConfigError(f"captions of {key} in registry.yml cannot be read ({error}). Mend them.") from error
+        raise setting.ConfigError(f"{name} of {key} in registry.yml cannot be read ({error}). Mend them.") from error
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ COMFY = {
     "folder_paths",
     "nodes",
     "node_helpers",
+    "latent_preview",
     "server",
 }
 ALLOWED = {  # room -> rooms of the pack that it may import

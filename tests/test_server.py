@@ -60,6 +60,8 @@ IDS = {
     "IsengardSaveLora",
     "IsengardApplyCharacter",
     "IsengardCharacterPrompt",
+    "IsengardCharacterReferences",
+    "IsengardCharacterSampler",
     "IsengardSceneCharacter",
     "IsengardScene",
     "IsengardContactSheet",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import comfy.model_management
 import comfy.sample
 import torch
 from torch import Tensor
 
-# A newer ComfyUI is told that an empty latent has an eighth of the picture's size, as EmptyLatentImage tells it.
-_TAKES_RATIO = "downscale_ratio_spacial" in inspect.signature(comfy.sample.fix_empty_latent_channels).parameters
-_EMPTY = {"downscale_ratio_spacial": 8} if _TAKES_RATIO else {}
+# A newer ComfyUI is told by an empty LATENT how much smaller than the picture it is; EmptyLatentImage's is an eighth.
+_RATIOS = {"downscale_ratio_spacial", "downscale_ratio_temporal"}
+_RATIOS &= inspect.signature(comfy.sample.fix_empty_latent_channels).parameters.keys()
+_EMPTY = {"downscale_ratio_spacial": 8}
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,39 @@ class SamplerSettings:
     height: int
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a picture is drawn over. latent: core's LATENT of one picture; denoise: KSampler's, 0 to 1."""
+
+    latent: Mapping[str, Any]
+    denoise: float
+
+
 def encode(clip, text: str) -> list:
     """The CONDITIONING of a prompt."""
     return clip.encode_from_tokens_scheduled(clip.tokenize(text))
 
 
 def sample(
-    model, positive: list, negative: list, seed: int, settings: SamplerSettings, on_step: Callable[[], None]
+    model,
+    positive: list,
+    negative: list,
+    seed: int,
+    settings: SamplerSettings,
+    on_step: Callable[[], None],
+    start: Start | None = None,
+    on_latent: Callable[[Tensor], None] = lambda latent: None,
 ) -> Tensor:
-    """One latent, drawn as core's EmptyLatentImage and KSampler draw it."""
-    device = comfy.model_management.intermediate_device()
-    empty = torch.zeros([1, 4, settings.height // 8, settings.width // 8], device=device)
-    latent = comfy.sample.fix_empty_latent_channels(model, empty, **_EMPTY)
-    noise = comfy.sample.prepare_noise(latent, seed)
+    """One latent, drawn as core's KSampler draws it: over what EmptyLatentImage gives, or a start. on_latent: gets what
+    each step takes for the finished latent, B,C,h,w."""
+    start = start or Start(_empty(settings), 1.0)
+    latent = _with_channels(model, start.latent)
+    noise = comfy.sample.prepare_noise(latent, seed, start.latent.get("batch_index"))
+
+    def callback(step: int, x0: Tensor, x: Tensor, total: int) -> None:
+        on_latent(x0)
+        on_step()
+
     return comfy.sample.sample(
         model,
         noise,
@@ -51,10 +73,23 @@ def sample(
         positive,
         negative,
         latent,
-        callback=lambda step, x0, x, total: on_step(),
+        denoise=start.denoise,
+        noise_mask=start.latent.get("noise_mask"),
+        callback=callback,
         disable_pbar=True,
         seed=seed,
     )
+
+
+def _empty(settings: SamplerSettings) -> dict[str, Any]:
+    device = comfy.model_management.intermediate_device()
+    return {"samples": torch.zeros([1, 4, settings.height // 8, settings.width // 8], device=device), **_EMPTY}
+
+
+def _with_channels(model, latent: Mapping[str, Any]) -> Tensor:
+    """Of an empty latent as many as the model has."""
+    ratios = {name: latent.get(name) for name in _RATIOS}
+    return comfy.sample.fix_empty_latent_channels(model, latent["samples"], **ratios)
 
 
 def decode(vae, latent: Tensor) -> Tensor:

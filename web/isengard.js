@@ -12,7 +12,7 @@ import { Runs } from "./runs.mjs";
 import { addLayout } from "./scene_layout.mjs";
 import { addLine, addReport } from "./shown_text.mjs";
 
-const TEXT_HEIGHTS = { prompts: 160, negative: 70 }; // pixels; the rest of the node's height is the picture's
+const TEXT_HEIGHTS = { prompts: 160, negative: 70, tags: 70 }; // pixels; the rest of the node's height is the picture's
 
 /** What our nodes get beside their inputs. @type {Record<string, (node: object) => void>} */
 const ADDITIONS = {
@@ -30,6 +30,8 @@ const ADDITIONS = {
   IsengardContactSheet: limitTexts,
   IsengardPickBest: addReport("The scores appear here."),
   IsengardCharacterPrompt: addReport("The prompt appears here."),
+  IsengardCharacterReferences: addReport("The pictures that are used appear here."),
+  IsengardCharacterSampler: both(limitTexts, addReport("What was drawn appears here.")),
   IsengardScene: both(addLayout, addReport("What to know of the scene appears here.")),
 };
 

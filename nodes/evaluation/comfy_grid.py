@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...trainers import comfy_encoders, comfy_fingerprints, comfy_lora, comfy_sampling, fingerprints, lora_file
+from ...trainers import comfy_encoders, comfy_fingerprints, comfy_sampling, fingerprints, lora_file
 from ...trainers.comfy_sampling import SamplerSettings
 from ...trainers.errors import TrainingError
 from ..dataset import images
@@ -208,12 +208,12 @@ def reason_of(error: Exception) -> str:
     return said if isinstance(error, (ValueError, TrainingError)) and said else f"{type(error).__name__}: {said}"
 
 
-def _adapters(candidate: Candidate, shared: Shared) -> comfy_lora.Matched | None:
+def _adapters(candidate: Candidate, shared: Shared) -> comfy_apply.Fitted | None:
     """Of its LoRA; none for the base. Raises LoraMisfit, TrainingError and OSError."""
     if candidate.file is None:
         return None
     lora = FileLora(candidate.label, *lora_file.read(candidate.file))
-    return comfy_apply.fitting(shared.model, shared.clip, lora)
+    return comfy_apply.fitted(shared.model, shared.clip, lora)
 
 
 class _Texts:
@@ -233,7 +233,7 @@ class _Texts:
 
 
 def _draw_column(
-    column: Column, found: comfy_lora.Matched | Failure | None, places: Sequence[_Place], texts: _Texts, live: _Live,
+    column: Column, found: comfy_apply.Fitted | Failure | None, places: Sequence[_Place], texts: _Texts, live: _Live,
     writer: ThreadPoolExecutor,
 ) -> dict[Path, str | Future[str]]:  # fmt: skip
     """With the weights of one LoRA at one strength. What was sampled is kept where this is cancelled too."""
@@ -252,13 +252,13 @@ def _draw_column(
     return outcomes
 
 
-def _ready(column: Column, found: comfy_lora.Matched | None, prompts: Sequence[str], texts: _Texts) -> tuple:
+def _ready(column: Column, found: comfy_apply.Fitted | None, prompts: Sequence[str], texts: _Texts) -> tuple:
     """The MODEL of a column and the CONDITIONING of each prompt."""
     shared = texts.shared
     if found is None:
         return shared.model, texts.of(prompts)
-    model, clip = comfy_apply.patched(shared.model, shared.clip, found, column.strength)
-    return model, texts.of(prompts, clip if comfy_apply.changes_text(clip, found) else None)
+    model, clip = found.at(column.strength)
+    return model, texts.of(prompts, clip if found.changes_text else None)
 
 
 def _sampled(model, encoded: Mapping[str, list], cell: Cell, shared: Shared, live: _Live) -> Tensor:

@@ -133,8 +133,8 @@ def _not_apart(character: str, encoder: str, calibration: Calibration) -> str:
         return ""
     return (
         f"{encoder} does not tell {character} from other people: one of {character}'s own pictures is the likelier "
-        f"one in {calibration.auc:.0%} of pairs, where {LEAST_AUC:.0%} are the least. Use another encoder, or references "
-        "in which the face is larger."
+        f"one in {calibration.auc:.0%} of pairs, where {LEAST_AUC:.0%} are the least. Use another encoder, or "
+        "references in which the face is larger."
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -27,35 +28,45 @@ class LoraMisfit(ValueError):
     """A LoRA that was trained on another kind of model; the message says which and what to do."""
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A LoRA beside the MODEL and CLIP that it fits. lora: for people, which it is; adapters: as ComfyUI's
+    `add_patches` takes them."""
+
+    lora: str
+    model: Any
+    clip: Any
+    adapters: Mapping[Any, Any]
+
+    def at(self, strength: float) -> tuple:
+        """New MODEL and CLIP with the LoRA, as core's Load LoRA gives them at that strength of both."""
+        model = self.model.clone()
+        model.add_patches(self.adapters, strength)
+        return model, self.clip_at(strength)
+
+    def clip_at(self, strength: float):
+        """A new CLIP with it."""
+        clip = self.clip.clone()
+        clip.add_patches(self.adapters, strength)
+        return clip
+
+    @property
+    def changes_text(self) -> bool:
+        """Whether any of it is for the text encoder, so that texts have to be encoded with it."""
+        return bool(self.clip.clone().add_patches(self.adapters))
+
+
 def applied(model, clip, lora: Lora, strength: float) -> tuple:
-    """New MODEL and CLIP with the LoRA, as core's Load LoRA gives them at that strength of both. Raises LoraMisfit."""
-    return patched(model, clip, fitting(model, clip, lora), strength)
+    """New MODEL and CLIP with the LoRA at that strength of both. Raises LoraMisfit."""
+    return fitted(model, clip, lora).at(strength)
 
 
-def patched(model, clip, found: comfy_lora.Matched, strength: float) -> tuple:
-    """New MODEL and CLIP with what `fitting` gave."""
-    return with_adapters(model, found, strength), with_adapters(clip, found, strength)
-
-
-def with_adapters(model_or_clip, found: comfy_lora.Matched, strength: float):
-    """A new MODEL or CLIP with those of the adapters that are for it."""
-    new = model_or_clip.clone()
-    new.add_patches(found.adapters, strength)
-    return new
-
-
-def changes_text(clip, found: comfy_lora.Matched) -> bool:
-    """Whether a LoRA has anything for the text encoder, so that texts have to be encoded with it."""
-    own = clip.cond_stage_model.state_dict().keys()
-    return any((key if isinstance(key, str) else key[0]) in own for key in found.adapters)
-
-
-def fitting(model, clip, lora: Lora) -> comfy_lora.Matched:
-    """The LoRA's adapters by the weights that they belong to. Raises LoraMisfit."""
+def fitted(model, clip, lora: Lora) -> Fitted:
+    """Raises LoraMisfit for a LoRA of another kind of model."""
     found = comfy_lora.matched(model, lora.weights, clip)
     misfits = comfy_lora.misfits(found, model, clip)
     if not found.strange and not misfits and found.adapters:
-        return found
+        return Fitted(lora.called, model, clip, found.adapters)
     raise LoraMisfit(
         f"{lora.called} {_trained_on(lora)}, and the model is {_family_name(model)}: "
         f"{_what_is_wrong(len(lora.weights), found.strange, misfits)}. Load a checkpoint of the LoRA's own kind, or "

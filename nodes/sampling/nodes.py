@@ -10,14 +10,28 @@ from PIL import Image, ImageOps
 
 from ...trainers import comfy_sampling
 from ..captions import tokens
-from ..characters import loras
+from ..characters import loras, pictures
 from ..characters.nodes import library
 from ..characters.records import Character, CharacterError
 from ..dataset import images
 from ..dataset.records import Dataset
 from ..settings import groups
 from ..sockets import CHARACTER, DATASET, sampler_inputs
-from . import comfy_apply, prompts, references, sheet, wildcards
+from . import comfy_apply, comfy_draws, comfy_references, prompts, references, sheet, shots, wildcards
+
+
+def character_inputs() -> tuple[io.Input, io.Input, io.Input]:
+    """Which character, by name or connected, and which of its LoRAs (see `lora_of`)."""
+    return (
+        io.Combo.Input(
+            "name", options=[CONNECTED, *library().slugs()], default=CONNECTED,
+            tooltip="The character by its folder's name, where none is connected.",
+        ),
+        CHARACTER.Input("character", optional=True, tooltip="From Load Character. Counts before name."),
+        io.String.Input(
+            "version", optional=True, default="", tooltip="v1, v2, …; empty: the chosen one, else the latest."
+        ),
+    )  # fmt: skip
 
 
 class ApplyCharacter(io.ComfyNode):
@@ -25,6 +39,7 @@ class ApplyCharacter(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
+        name, character, version = character_inputs()
         return io.Schema(
             node_id="IsengardApplyCharacter",
             display_name="Apply Character",
@@ -34,10 +49,12 @@ class ApplyCharacter(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="The base that the LoRA was trained on, or another of its kind."),
                 io.Clip.Input("clip", tooltip="The model's text encoder."),
-                *character_inputs(),
+                name,
                 io.Float.Input(
                     "strength", default=1.0, min=-10.0, max=10.0, step=0.05, tooltip="Of the LoRA. 0: the base alone."
                 ),
+                character,
+                version,
             ],
             outputs=[
                 io.Model.Output(display_name="model"),
@@ -51,13 +68,13 @@ class ApplyCharacter(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, name, **inputs):
-        return library().get(name).etag if name in library().slugs() else ""
+        return etag_of(name)
 
     @classmethod
     def execute(cls, model, clip, name, strength, character=None, version=""):
-        who = chosen(name, character)
-        lora = loras.read(library(), who, version.strip())
+        lora = lora_of(name, character, version)
         model, clip = comfy_apply.applied(model, clip, lora, strength)
+        who = lora.character
         return io.NodeOutput(model, clip, who, who.trigger, who.class_noun, lora.version.id)
 
 
@@ -100,9 +117,7 @@ class CharacterPrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip, character, template, tags, seed):
-        values = {"trigger": character.trigger, "class": character.class_noun, "tags": tags,
-                  "description": character.description}  # fmt: skip
-        prompt = prompts.filled(template, values, functools.partial(wildcards.lines, lists()), seed)
+        prompt = _filled(character, tags, template, seed)
         said = "\n".join(prompts.notes(prompt, character.trigger, tokens.lengths(clip, prompt)))
         shown = ui.PreviewText("\n\n".join(filter(None, [prompt, said])))
         return io.NodeOutput(comfy_sampling.encode(clip, prompt), prompt, said, ui=shown)
@@ -111,34 +126,176 @@ class CharacterPrompt(io.ComfyNode):
 CONNECTED = "[connected]"
 
 
-def character_inputs() -> list[io.Input]:
-    """What `chosen` is given, and the version of its LoRA."""
-    return [
-        io.Combo.Input(
-            "name",
-            options=[CONNECTED, *library().slugs()],
-            default=CONNECTED,
-            tooltip="The character by its folder's name, where none is connected.",
-        ),
-        CHARACTER.Input("character", optional=True, tooltip="From Load Character. Counts before name."),
-        io.String.Input(
-            "version", optional=True, default="", tooltip="v1, v2, …; empty: the chosen one, else the latest."
-        ),
-    ]
+def lora_of(name: str, character: Character | None, version: str) -> loras.CharacterLora:
+    """By the inputs of `character_inputs`."""
+    return loras.read(library(), character or _named(name), version.strip())
 
 
-def chosen(name: str, character: Character | None) -> Character:
-    """The one that is connected, else the one of the name. Raises CharacterError."""
-    if character is not None:
-        return character
+def _named(name: str) -> Character:
     if name == CONNECTED:
         raise CharacterError("no character is connected, and none is chosen. Connect Load Character, or choose a name.")
     return library().get(name).character
 
 
+def etag_of(name: str) -> str:
+    """Another one when the character of that name was changed; empty where there is none."""
+    return library().get(name).etag if name in library().slugs() else ""
+
+
+def _filled(character: Character, tags: str, template: str, seed: int) -> str:
+    values = {"trigger": character.trigger, "class": character.class_noun, "tags": tags,
+              "description": character.description}  # fmt: skip
+    return prompts.filled(template, values, functools.partial(wildcards.lines, lists()), seed)
+
+
 def lists() -> Path:
     """The folder of wildcards, of the one user that ComfyUI has unless it is started with several."""
     return Path(folder_paths.get_user_directory()) / "default" / "isengard" / "wildcards"
+
+
+class CharacterReferences(io.ComfyNode):
+    """A character's pictures in the conditioning."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="IsengardCharacterReferences",
+            display_name="Character References",
+            category="Isengard/sampling",
+            description="Put a character's pictures beside the prompt, for models that were trained for that: Flux.1 "
+            "Kontext, Flux.2, Qwen-Image-Edit. With a LoRA or without.",
+            is_output_node=True,
+            inputs=[
+                io.Model.Input("model", tooltip="Its family decides how it is shown the pictures. Nothing is changed."),
+                io.Clip.Input("clip", tooltip="Encodes the prompts; for Qwen-Image-Edit it sees the pictures too."),
+                io.Vae.Input("vae", tooltip="Encodes the pictures."),
+                io.String.Input("prompt", multiline=True, default="", tooltip="Chooses the pictures too."),
+                io.String.Input("negative", multiline=True, default="", tooltip="Gets the same pictures."),
+                io.Int.Input(
+                    "count", default=3, min=1, max=references.MOST,
+                    tooltip="Pictures at most, those with the nearest captions to the prompt. Qwen edit takes 3.",
+                ),
+                io.Combo.Input(
+                    "method", options=list(references.METHODS), default=references.AUTO,
+                    tooltip="ComfyUI cannot tell Flux.1 Kontext from dev, nor Qwen-Image-Edit from Qwen-Image: auto "
+                    "takes them for the edit models.",
+                ),
+                CHARACTER.Input("character", optional=True, tooltip="From Load Character, with reference pictures."),
+                DATASET.Input("pictures", optional=True, tooltip="Counts before the character's own pictures."),
+                io.Conditioning.Input(
+                    "conditioning", optional=True,
+                    tooltip="In the place of the encoded prompt, which then chooses the pictures alone. Not for Qwen "
+                    "edit.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="positive"),
+                io.Conditioning.Output(display_name="negative"),
+                io.String.Output(display_name="report", tooltip="Which pictures, and how."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, model, clip, vae, prompt, negative, count, method, character=None, pictures=None, conditioning=None
+    ):
+        policy = comfy_references.policy_of(model, method)
+        samples = references.chosen(prompt, _references_of(character, pictures), count)
+        asked = comfy_references.Prompts(prompt, negative, conditioning)
+        shown = [images.read(sample) for sample in samples]
+        positive, negative = comfy_references.conditioned(model, clip, vae, asked, shown, policy)
+        report = references.report(samples, policy)
+        return io.NodeOutput(positive, negative, report, ui=ui.PreviewText(report))
+
+
+def _references_of(character: Character | None, dataset: Dataset | None) -> Dataset:
+    if dataset is None and character is None:
+        raise references.ReferencesError(
+            "no pictures are connected. Connect Load Character to character, or a data set to pictures."
+        )
+    return pictures.dataset_of(library(), character) if dataset is None else dataset
+
+
+class CharacterSampler(io.ComfyNode):
+    """Pictures of a character: every prompt, strength and seed."""
+
+    @classmethod
+    def define_schema(cls):
+        name, character, version = character_inputs()
+        return io.Schema(
+            node_id="IsengardCharacterSampler",
+            display_name="Character Sampler",
+            category="Isengard/sampling",
+            description="Draw every prompt at every strength of a character's LoRA with every seed, and save each "
+            "picture as soon as it is drawn. Each is what Apply Character, Character Prompt and KSampler give.",
+            is_output_node=True,
+            inputs=[
+                io.Model.Input("model", tooltip="The base that the LoRA was trained on, or another of its kind."),
+                io.Clip.Input("clip", tooltip="The model's text encoder."),
+                io.Vae.Input("vae", tooltip="Decodes the pictures."),
+                name,
+                io.String.Input(
+                    "prompts", multiline=True, default="{trigger} {class}, {tags}",
+                    tooltip="One a line. {trigger}, {class}, {tags}, {description}; {a|b|c} chooses one; __name__ "
+                    "takes a line of user/default/isengard/wildcards/name.txt, both by the picture's seed.",
+                ),
+                io.String.Input("tags", multiline=True, default="", tooltip="In the place of {tags}."),
+                io.String.Input("negative", multiline=True, default="", tooltip="The negative prompt of all."),
+                io.String.Input(
+                    "strengths", default="1.0", tooltip="Of the LoRA, with commas between: 0.6, 0.8, 1.0. 0: the base."
+                ),
+                io.String.Input("seeds", default="0", tooltip="With commas between; 100-103 are four: 1, 5, 100-103."),
+                *sampler_inputs(),
+                io.String.Input(
+                    "filename_prefix", default="isengard/character", tooltip="Below ComfyUI's output folder."
+                ),
+                character,
+                version,
+                io.Latent.Input(
+                    "latent", optional=True, tooltip="A picture to draw over. Its size counts before width and height."
+                ),
+                io.Float.Input(
+                    "denoise", optional=True, default=1.0, min=0.0, max=1.0, step=0.01,
+                    tooltip="Of what is drawn over: less keeps more of it. Without a latent it is always 1.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="images"),
+                io.String.Output(display_name="prompts", is_output_list=True, tooltip="One for each picture."),
+                io.String.Output(display_name="labels", is_output_list=True, tooltip="seed 5 · 0.8 · prompt …"),
+                io.String.Output(display_name="report", tooltip="What was drawn, and what to know of it."),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+        )  # fmt: skip
+
+    @classmethod
+    def fingerprint_inputs(cls, name, **inputs):
+        return etag_of(name) + wildcards.fingerprint(lists())
+
+    @classmethod
+    def validate_inputs(cls, prompts, strengths, seeds):
+        try:
+            shots.plan(prompts, strengths, seeds)  # now, not when what comes before has run
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(
+        cls, model, clip, vae, name, prompts, tags, negative, strengths, seeds, filename_prefix,
+        character=None, version="", latent=None, denoise=1.0, **settings,
+    ):  # fmt: skip
+        lora = lora_of(name, character, version)
+        wanted = shots.plan(prompts, strengths, seeds).shots(functools.partial(_filled, lora.character, tags))
+        fitted = comfy_apply.fitted(model, clip, lora)
+        sampler, start = comfy_sampling.SamplerSettings(**settings), comfy_draws.start_of(latent, denoise)
+        drawing = comfy_draws.Drawing(vae, negative, sampler, start)
+        files, drawn = comfy_draws.drawn_and_saved(fitted, wanted, drawing, filename_prefix, cls.hidden)
+        notes = comfy_draws.notes(clip, lora.character.trigger, wanted)
+        report = shots.report(lora.called, wanted, [comfy_draws.name_of(file) for file in files], notes)
+        texts = [shot.prompt for shot in wanted], [shot.label for shot in wanted]
+        shown = ui.SavedImages(files).as_dict() | ui.PreviewText(report).as_dict()
+        return io.NodeOutput(drawn, *texts, report, ui=shown)
 
 
 class ContactSheet(io.ComfyNode):
@@ -191,20 +348,9 @@ class ContactSheet(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        before,
-        after,
-        clip,
-        vae,
-        prompts,
-        negative,
-        title,
-        seed,
-        seeds,
-        filename_prefix,
-        reference=None,
-        **settings,
-    ):
+        cls, before, after, clip, vae, prompts, negative, title, seed, seeds, filename_prefix,
+        reference=None, **settings,
+    ):  # fmt: skip
         lines = groups.lines(prompts)
         if not lines:
             raise ValueError(_NO_PROMPT)

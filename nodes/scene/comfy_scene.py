@@ -59,15 +59,14 @@ def made(
     model, clip, who: Sequence[SceneCharacter], where: Sequence[Region], prompt: str, negative: str, blend: Blend
 ) -> Scene:
     """The scene of characters in regions, in the same order. Raises LoraMisfit for a LoRA of another model."""
-    matched = [comfy_apply.fitting(model, clip, each.lora) for each in who]
+    fitted = [comfy_apply.fitted(model, clip, each.lora) for each in who]
     strengths = [each.strength for each in who]
     height, width = where[0].mask.shape
     size = _latent_size(model, width, height)
     masks = torch.stack([_shrunk(region.mask, size) for region in where])
     nobody = torch.zeros(len(who))
     encoded = [
-        comfy_sampling.encode(comfy_apply.with_adapters(clip, found, each.strength), each.prompt)
-        for each, found in zip(who, matched, strict=True)
+        comfy_sampling.encode(lora.clip_at(each.strength), each.prompt) for each, lora in zip(who, fitted, strict=True)
     ]
     shares = _shares(where, blend)
     positive, opposite = (
@@ -77,7 +76,7 @@ def made(
     for place, (text, region) in enumerate(zip(encoded, where, strict=True)):
         words = nobody.index_fill(0, torch.tensor([place]), 1.0)
         positive += _windowed(text, masks, words, region, width / size[1], blend.feather)
-    patched = comfy_masked.with_adapters(model, [found.adapters for found in matched], strengths, size)
+    patched = comfy_masked.with_adapters(model, [lora.adapters for lora in fitted], strengths, size)
     return Scene(patched, positive, opposite, _empty(model, width, height))
 
 

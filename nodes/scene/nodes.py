@@ -5,11 +5,9 @@ import functools
 from comfy_api.latest import io, ui
 
 from ..captions import tokens
-from ..characters import loras
-from ..characters.nodes import library
 from ..dataset import images
 from ..sampling import prompts, wildcards
-from ..sampling.nodes import character_inputs, chosen, lists
+from ..sampling.nodes import character_inputs, etag_of, lists, lora_of
 from ..sockets import SCENE_CHARACTER
 from . import comfy_scene, notes, places, regions
 from .comfy_scene import Blend, SceneCharacter
@@ -52,15 +50,14 @@ class SceneCharacterNode(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, name, **inputs):
-        known = library()
-        return (known.get(name).etag if name in known.slugs() else "") + wildcards.fingerprint(lists())
+        return etag_of(name) + wildcards.fingerprint(lists())
 
     @classmethod
     def execute(cls, name, prompt, strength, seed, character=None, version="", mask=None):
-        who = chosen(name, character)
+        lora = lora_of(name, character, version)
+        who = lora.character
         values = {"trigger": who.trigger, "class": who.class_noun, "description": who.description}
         text = prompts.filled(prompt, values, functools.partial(wildcards.lines, lists()), seed)
-        lora = loras.read(library(), who, version.strip())
         return io.NodeOutput(SceneCharacter(lora, text, strength, mask), text)
 
 

@@ -76,3 +76,34 @@ def test_a_caption_policy_that_cannot_be(entry, message):
     family = yaml.safe_load(registry.FILE.read_text(encoding="utf-8"))["sd15"] | {"captions": entry}
     with pytest.raises(ConfigError, match=message):
         registry._family("sd15", family)
+
+
+def test_families_that_take_pictures_and_those_that_do_not():
+    """By what ComfyUI's networks do with reference latents on both versions."""
+    mechanisms = {key: family.references.mechanism for key, family in registry.families().items()}
+    taking = {"flux": "reference_latents", "flux2": "reference_latents", "qwen_image": "qwen_edit"}
+    assert mechanisms == dict.fromkeys(mechanisms, "none") | taking
+    assert all(family.references.source for family in registry.families().values())
+
+
+REFERENCES = {"mechanism": "qwen_edit", "scaling": "kontext", "multiple": 8, "most": 3, "models": "a", "source": "b"}
+
+
+@pytest.mark.parametrize(
+    "entry, message",
+    [
+        (REFERENCES | {"mechanism": "magic"}, "mechanism is 'magic'; choose one of none, reference_latents, qwen_edit"),
+        (REFERENCES | {"scaling": "huge"}, "scaling is 'huge'; choose one of kontext, megapixel"),
+        (REFERENCES | {"multiple": 0}, "multiple is 0"),
+        (REFERENCES | {"most": 0}, "most is 0"),
+        (REFERENCES | {"models": ""}, "have no models"),
+        (REFERENCES | {"source": " "}, "have no source"),
+        ({"mechanism": "none"}, "have no source"),
+        (REFERENCES | {"colour": "red"}, "colour"),
+        (None, "references of sd15 in registry.yml cannot be read"),
+    ],
+)
+def test_references_that_cannot_be(entry, message):
+    family = yaml.safe_load(registry.FILE.read_text(encoding="utf-8"))["sd15"] | {"references": entry}
+    with pytest.raises(ConfigError, match=message):
+        registry._family("sd15", family)

@@ -6,42 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
-import safetensors.torch
-import torch
 
-from isengard.nodes.characters.library import Library
 from isengard.tests import graph
 from isengard.workflows.client import NodeFailed, PromptRejected
 
 pytestmark = pytest.mark.comfyui
 
-LAYER = "transformer.transformer_blocks.1.attn.to_q"
 FLUX = {"ss_base_model_version": "flux1"}
-
-
-@pytest.fixture
-def characters(comfyui):
-    """The server's own library, with Mira in it."""
-    root = comfyui.base / "user" / "default" / "isengard" / "characters"
-    shutil.rmtree(root, ignore_errors=True)
-    found = Library(root)
-    found.put("Mira", trigger="mira", class_noun="woman", description="kind")
-    return found
-
-
-@pytest.fixture
-def lora(tmp_path):
-    """A function that writes a LoRA of one layer of the SD3-shaped checkpoint, and tells where it is."""
-
-    def lora(layer: str = LAYER, columns: int = 256, metadata: dict | None = None):
-        generator = torch.Generator().manual_seed(1)
-        down = torch.randn(4, columns, generator=generator)
-        up = torch.randn(256, 4, generator=generator)
-        weights = {f"{layer}.lora_A.weight": down, f"{layer}.lora_B.weight": up}
-        safetensors.torch.save_file(weights, tmp_path / "mira.safetensors", metadata)
-        return tmp_path / "mira.safetensors"
-
-    return lora
 
 
 def applied(checkpoint: str = "sd3.safetensors", **inputs) -> dict:
