@@ -8,7 +8,7 @@ from .characters import nodes as characters
 from .cropping import nodes as cropping
 from .curation import nodes as curation
 from .dataset.nodes import DatasetFromImages, DatasetToImages, LoadDataset, SaveDataset
-from .evaluation.nodes import CheckpointGrid, LossChart, PickBest
+from .evaluation.nodes import CheckpointGrid, IdentityNode, LossChart, PickBest, ScoreImages
 from .models.nodes import DemoBase
 from .overview import nodes as overview
 from .sampling.nodes import ApplyCharacter, CharacterPrompt, CharacterReferences, CharacterSampler, ContactSheet
@@ -55,6 +55,8 @@ NODES: list[type[io.ComfyNode]] = [
     *scene.NODES,
     ContactSheet,
     LossChart,
+    IdentityNode,
+    ScoreImages,
     CheckpointGrid,
     PickBest,
 ]

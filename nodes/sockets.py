@@ -10,6 +10,7 @@ TRAIN_CONFIG = io.Custom("ISENGARD_TRAIN_CONFIG")  # trainers.config.TrainConfig
 PREVIEWS = io.Custom("ISENGARD_PREVIEWS")  # trainers.previews.PreviewConfig
 SCENE_CHARACTER = io.Custom("ISENGARD_SCENE_CHARACTER")  # scene.comfy_scene.SceneCharacter
 CHOICE = io.Custom("ISENGARD_CHOICE")  # evaluation.choosing.Choice
+IDENTITY = io.Custom("ISENGARD_IDENTITY")  # evaluation.identity.Identity
 GRID = io.Custom("ISENGARD_GRID")  # evaluation.records.Grid
 RUN = io.Custom("ISENGARD_RUN")  # trainers.run.Run
 LORA_MODEL = io.Custom("LORA_MODEL")  # core's: a state dict

@@ -66,6 +66,8 @@ IDS = {
     "IsengardScene",
     "IsengardContactSheet",
     "IsengardLossChart",
+    "IsengardIdentity",
+    "IsengardScoreImages",
     "IsengardCheckpointGrid",
     "IsengardPickBest",
 }

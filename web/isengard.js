@@ -28,6 +28,8 @@ const ADDITIONS = {
   IsengardExportCharacter: addLine("The name of the file appears here."),
   IsengardImportCharacter: addLine("The character appears here."),
   IsengardContactSheet: limitTexts,
+  IsengardIdentity: addReport("How well the character is told apart appears here."),
+  IsengardScoreImages: addReport("The scores appear here."),
   IsengardPickBest: addReport("The scores appear here."),
   IsengardCharacterPrompt: addReport("The prompt appears here."),
   IsengardCharacterReferences: addReport("The pictures that are used appear here."),

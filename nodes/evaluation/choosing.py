@@ -4,8 +4,7 @@ A checkpoint that draws its training pictures whatever it is asked for has the h
 counts no further than that of real pictures of the character, and beside it stand three terms that fall when a LoRA
 learns by heart. All terms are from 0 to 1; what is above 1 counts as 1:
 
-- identity: mean likeness of the pictures; 1: as real pictures of the character. A picture in which nobody can be told
-  counts 0.
+- identity: mean score of the pictures (identity.py); 0: as other people, 1: as real pictures of the character.
 - adherence: whether pictures change from prompt to prompt as the base's own do: the cosine of the differences between
   picture vectors, over all pairs of prompts together, with the LoRA and without it. 1: as the base with another seed.
 - diversity: how far pictures of different prompts are apart; 1: as far as real pictures of the character, or further.
@@ -190,7 +189,7 @@ def _notes(
 
 
 _WHY = {
-    IDENTITY: "nobody can be told in the pictures",
+    IDENTITY: "the identity cannot tell the character from others",
     ADHERENCE: "it takes two prompts or more, and the base's own pictures of them, which have to follow them",
     DIVERSITY: "it takes two prompts or more, and two real pictures",
     VALIDATION: "the run measured no loss on held-out pictures then",

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from isengard.nodes.characters.library import Library
+from isengard.sota.demo_base import people
 from isengard.tests import graph
 from isengard.tests.comfyui.installation import PACK
 from isengard.tests.comfyui.server import Server
@@ -17,6 +18,7 @@ from isengard.trainers import lora_file
 from isengard.workflows.client import NodeFailed
 
 from .test_grid_nodes import grid_node
+from .test_identity_nodes import draw
 
 pytestmark = pytest.mark.comfyui
 
@@ -27,6 +29,7 @@ def server(tmp_path_factory):
     base = tmp_path_factory.mktemp("pick")
     (base / "custom_nodes").mkdir()
     shutil.copy(PACK / "tests" / "comfyui" / "small_clip_vision.py", base / "custom_nodes")
+    draw(base / "input" / "others", [people.training_portrait(5, index).identity for index in range(8)], 8, seed=2)
     with Server(base, checkpoints=("sd3",), shares_cores=True) as running:
         yield running
 
@@ -40,7 +43,14 @@ def picked(train: str = "4", **weights) -> dict:
     (dataset,) = [number for number, node in prompt.items() if node["_meta"]["title"] == "dataset"]
     prompt["grid"] = grid_node(run=[train, 2], seeds=2, strengths="0.5, 1")
     prompt["sees"] = graph.node("SmallClipVision", "sees")
-    inputs = {"grid": ["grid", 0], "clip_vision": ["sees", 0], "references": [dataset, 0]}
+    prompt["others"] = graph.node(
+        "IsengardLoadDataset", "others", **graph.DEFAULTS["IsengardLoadDataset"] | {"folder": "others"}
+    )
+    prompt["known"] = graph.node(
+        "IsengardIdentity", "known", encoder="[clip_vision]", clip_vision=["sees", 0], references=[dataset, 0],
+        others=["others", 0],
+    )  # fmt: skip
+    inputs = {"grid": ["grid", 0], "identity": ["known", 0]}
     prompt["pick"] = graph.node("IsengardPickBest", "pick", **graph.DEFAULTS["IsengardPickBest"] | inputs | weights)
     for name, place in (("strength", 1), ("label", 2)):
         prompt[name] = graph.node("PreviewAny", name, source=["pick", place])
@@ -87,7 +97,9 @@ def test_the_best_is_shown_saved_and_kept_with_its_scores(server):
 
 def test_weights_decide(server):
     """By validation alone the checkpoint is the one of the lowest loss, which is the training's result."""
-    finished = graph.run(server, picked(identity=0.0, adherence=0.0, diversity=0.0, validation=1.0))
+    finished = graph.run(
+        server, picked(identity_weight=0.0, adherence_weight=0.0, diversity_weight=0.0, validation_weight=1.0)
+    )
     (metrics,) = server.base.glob("user/default/isengard/runs/*/metrics.jsonl")
     losses = {entry["step"]: entry["validation_loss"] for entry in map(json.loads, metrics.read_text().splitlines())}
     best = min((step for step in losses if losses[step] is not None), key=losses.get)
@@ -99,7 +111,6 @@ def test_a_grid_without_the_base_says_what_is_unscored(server):
     prompt["grid"]["inputs"]["include_base"] = False
     (text,) = graph.run(server, prompt).outputs["pick"]["text"]
     assert "adherence is unscored (it takes two prompts or more, and the base's own pictures" in text
-    assert "identity is unscored" in text
 
 
 def test_a_file_of_its_own_has_no_run(server):
