@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from isengard.nodes.characters.library import Library
+from isengard.nodes.evaluation import packages
 from isengard.sota.demo_base import people
 from isengard.tests import graph
 from isengard.tests.comfyui.installation import PACK
@@ -42,13 +43,11 @@ def picked(train: str = "4", **weights) -> dict:
     prompt = graph.without(prompt, "sheet", "chart", "save")
     (dataset,) = [number for number, node in prompt.items() if node["_meta"]["title"] == "dataset"]
     prompt["grid"] = grid_node(run=[train, 2], seeds=2, strengths="0.5, 1")
-    prompt["sees"] = graph.node("SmallClipVision", "sees")
     prompt["others"] = graph.node(
         "IsengardLoadDataset", "others", **graph.DEFAULTS["IsengardLoadDataset"] | {"folder": "others"}
     )
     prompt["known"] = graph.node(
-        "IsengardIdentity", "known", encoder="[clip_vision]", clip_vision=["sees", 0], references=[dataset, 0],
-        others=["others", 0],
+        "IsengardIdentity", "known", encoder=packages.EFFICIENTNET, references=[dataset, 0], others=["others", 0],
     )  # fmt: skip
     inputs = {"grid": ["grid", 0], "identity": ["known", 0]}
     prompt["pick"] = graph.node("IsengardPickBest", "pick", **graph.DEFAULTS["IsengardPickBest"] | inputs | weights)
@@ -126,3 +125,14 @@ def test_a_file_of_its_own_has_no_run(server):
     )
     with pytest.raises(NodeFailed, match="this LoRA is no checkpoint of a run, and is in a file of its own"):
         graph.run(server, prompt)
+
+
+def test_an_identity_by_a_clip_vision(server):
+    """Random weights see little; what they see is told as for any other encoder."""
+    prompt = {name: node for name, node in picked().items() if name in ("others", "known")}
+    (dataset,) = [number for number, node in picked().items() if node["_meta"]["title"] == "dataset"]
+    prompt |= {dataset: picked()[dataset], "sees": graph.node("SmallClipVision", "sees")}
+    prompt["known"]["inputs"] |= {"encoder": "[clip_vision]", "clip_vision": ["sees", 0]}
+    (report,) = graph.run(server, prompt).outputs["known"]["text"]
+    assert "by the CLIP_VISION:" in report
+    assert "Told apart" in report or "the CLIP_VISION does not tell" in report
