@@ -36,12 +36,14 @@ class Trained:
     encoding: float
 
 
-def write_dataset(folder: Path, identity: people.Identity, size: int = drawing.SIZE) -> None:
+def write_dataset(
+    folder: Path, identity: people.Identity, size: int = drawing.SIZE, trigger: str = prompts.TRIGGER
+) -> None:
     """Pictures of so many pixels a side, and captions, to train on."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, look in enumerate(prompts.looks()[0], start=1):
         Image.fromarray(drawing.pixels(identity, look, size)).save(folder / f"{number:02}.png")
-        caption = people.caption(f"{prompts.TRIGGER} {prompts.NOUN}", look)
+        caption = people.caption(f"{trigger} {prompts.NOUN}", look)
         (folder / f"{number:02}.txt").write_text(caption, encoding="utf-8")
 
 
