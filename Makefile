@@ -7,7 +7,8 @@
 # make demo-base        makes the demo base anew in build/demo_base: hours on a CPU; stop it, and it goes on
 # make bench-training   how fast, light and well it trains, against ComfyUI's own trainer
 # make bench-likeness   how well LoRAs learn characters, against ComfyUI's own trainer
-# make bench-data        how fast, light and exact the data-set nodes are, against ComfyUI's own
+# make bench-sampling   how well characters are sampled in scenes, and the best checkpoint is chosen
+# make bench-data       how fast, light and exact the data-set nodes are, against ComfyUI's own
 #
 # COMFYUI_PATH=/path/to/ComfyUI (and COMFYUI_PYTHON=/its/python) use a ComfyUI that is already there.
 
@@ -15,7 +16,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 READY := .venv/ready
 
-.PHONY: help demo test check lint unit integration validate serve demo-base bench-data bench-likeness bench-training clean
+.PHONY: help demo test check lint unit integration validate serve demo-base bench-data bench-likeness bench-sampling bench-training clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -48,6 +49,9 @@ demo-base: $(READY)
 
 bench-likeness: $(READY)
 	$(PY) tests/benchmarks/bench_likeness.py $(ARGS)
+
+bench-sampling: $(READY)
+	$(PY) tests/benchmarks/bench_sampling.py $(ARGS)
 
 bench-data: $(READY)
 	$(PY) tests/benchmarks/bench_data.py $(ARGS)

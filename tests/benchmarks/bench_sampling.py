@@ -1,10 +1,10 @@
 """How well characters are sampled and chosen, as numbers: `make bench-sampling`.
 
-Trains held-out identities of the demo base through the graph on a real ComfyUI, with checkpoints, and measures: scenes of
-two of them against both LoRAs stacked (whose picture each region is, and how long it takes), grids against single
-prompts, what Pick Best chooses against the best checkpoint by held-out likeness, and how well identities tell people
-apart. Writes build/bench/sampling.json and contact sheets. LoRAs and judgements are kept in build/bench/sampling/, so that
-a run that was stopped goes on with the next one.
+Trains held-out identities of the demo base through the graph on a real ComfyUI, with checkpoints, and measures: scenes
+of two of them against both LoRAs stacked (whose picture each region is), and how long scenes take; grids against single
+prompts; what Pick Best chooses against the best checkpoint by held-out likeness; and how well identities tell people
+apart. Writes build/bench/sampling.json and contact sheets. LoRAs and judgements are kept in build/bench/sampling/: a run
+that was stopped goes on with the next one. Delete that folder after the trainer was changed.
 """
 
 from __future__ import annotations
@@ -194,8 +194,12 @@ def judge(server: Server, trained: Trained) -> dict[tuple[int, float], float]:
         texts = pick_job.judged_texts(trained.member.trigger)
         real = embed(list(prompts.real_pictures(trained.member.identity)))
         base = _vectors(likeness_job.sampled(server.url, texts))
+
+        def likeness_of(name: str, strength: float) -> float:
+            return likeness.likeness(_vectors(pick_job.drawn(server.url, name, strength, texts)), base, real).value
+
         rows = [
-            (step, strength, likeness.likeness(_vectors(pick_job.drawn(server.url, name, strength, texts)), base, real).value)
+            (step, strength, likeness_of(name, strength))
             for (step, _), name in zip(trained.checkpoints.items(), copied(server, trained), strict=True)
             for strength in pick_job.STRENGTHS
         ]  # fmt: skip
