@@ -3,8 +3,8 @@
 Trains held-out identities of the demo base through the graph on a real ComfyUI, with checkpoints, and measures: scenes
 of two of them against both LoRAs stacked (whose picture each region is), and how long scenes take; grids against single
 prompts; what Pick Best chooses against the best checkpoint by held-out likeness; and how well identities tell people
-apart. Writes build/bench/sampling.json and contact sheets. LoRAs and judgements are kept in build/bench/sampling/: a run
-that was stopped goes on with the next one. Delete that folder after the trainer was changed.
+apart. Writes build/bench/sampling.json and contact sheets. LoRAs and judgements are kept in build/bench/sampling/: a
+run that was stopped goes on with the next one. Delete that folder after the trainer was changed.
 """
 
 from __future__ import annotations

@@ -82,8 +82,9 @@ def picking_graph(folder: str, trigger: str, steps: int, learning_rate: float) -
 def grid_node(run: list | None, texts: Sequence[str], strengths: Sequence[float], seeds: int, **inputs) -> dict:
     given = {"model": ["base", 0], "clip": ["base", 1], "vae": ["base", 2], "prompts": "\n".join(texts),
              "strengths": ", ".join(map(str, strengths)), "seeds": seeds, "seed": 500}  # fmt: skip
-    return node("IsengardCheckpointGrid", "grid", **DEFAULTS["IsengardCheckpointGrid"] | SHEET | given
-                | ({"run": run} if run else {}) | inputs)  # fmt: skip
+    made = node("IsengardCheckpointGrid", "grid")
+    made["inputs"] = DEFAULTS["IsengardCheckpointGrid"] | SHEET | given | ({"run": run} if run else {}) | inputs
+    return made
 
 
 def picked(server, prompt: dict) -> Picked:
