@@ -115,40 +115,46 @@ def drawn(url: str, lora_name: str, strength: float, texts: Sequence[str]) -> np
     return asyncio.run(session())
 
 
-def grid_seconds(url: str, names: Sequence[str], texts: Sequence[str]) -> float:
-    """Of the grid node: these LoRAs at two strengths, three prompts, two seeds."""
+@dataclass(frozen=True)
+class Seconds:
+    """Of prompts one after the other: in samplers, in decoders, in grids, and from the first to the last."""
+
+    sampling: float
+    decoding: float
+    grids: float
+    all: float
+
+
+def grid_seconds(url: str, names: Sequence[str], texts: Sequence[str]) -> Seconds:
+    """These LoRAs at two strengths, three prompts, two seeds, as one grid."""
     prompt = base_graph() | {
         "grid": grid_node(None, texts, STRENGTHS, seeds=2, loras="\n".join(names), include_base=False)
     }
-    return _seconds(url, [prompt], "grid")[0]
+    return _seconds(url, [prompt])
 
 
-def prompts_seconds(url: str, names: Sequence[str], texts: Sequence[str]) -> tuple[float, float]:
-    """The same pictures by core's nodes, a prompt each, one after the other: the samplers' seconds, and all."""
+def prompts_seconds(url: str, names: Sequence[str], texts: Sequence[str]) -> Seconds:
+    """The same pictures by core's nodes, a prompt each."""
     cells = [
         _single(name, strength, text, 500 + place)
         for name in names for strength in STRENGTHS for text in texts for place in range(2)
     ]  # fmt: skip
-    return _seconds(url, cells, "sampler")
+    return _seconds(url, cells)
 
 
 def _single(name: str, strength: float, text: str, seed: int) -> dict:
     lora = node("LoraLoaderModelOnly", "lora", model=["base", 0], lora_name=name, strength_model=strength)
-    sampled = likeness_job.sampling_graph(["lora", 0], [text], "p", seeds=1)
-    sampled["sampler"] = sampled.pop("p0_sampler")
-    sampled["sampler"]["inputs"]["seed"] = seed
-    sampled["p0_decode"]["inputs"]["samples"] = ["sampler", 0]
-    return base_graph() | {"lora": lora} | sampled
+    prompt = base_graph() | {"lora": lora} | likeness_job.sampling_graph(["lora", 0], [text], "p", seeds=1)
+    prompt["p0_sampler"]["inputs"]["seed"] = seed
+    return prompt
 
 
-def _seconds(url: str, graphs: Sequence[dict], watched: str) -> tuple[float, float]:
-    """Of one node in all prompts, and of all prompts from the first to the last."""
-
-    async def session() -> tuple[float, float]:
-        clock, began = likeness_job.Clock({watched: 0.0}), time.monotonic()
+def _seconds(url: str, graphs: Sequence[dict]) -> Seconds:
+    async def session() -> Seconds:
+        clock, began = likeness_job.Clock({"p0_sampler": 0.0, "p0_decode": 0.0, "grid": 0.0}), time.monotonic()
         async with Client(url) as client:
             for each in graphs:
                 await client.run(each, clock)
-        return clock.seconds[watched], time.monotonic() - began
+        return Seconds(*clock.seconds.values(), time.monotonic() - began)
 
     return asyncio.run(session())
