@@ -120,7 +120,14 @@ class _Hook:
     def _forward(self, x: Tensor, *args, **kwargs) -> Tensor:
         out = self._before(x, *args, **kwargs)
         placement = self._now.placement
-        for who, branch in self._branches if placement is not None else ():
+        if placement is None:
+            return out
+        if len(out) != len(placement.masks):
+            raise SceneError(
+                f"this model works on {len(out)} rows at {self._path} where the sampler gave {len(placement.masks)}: "
+                "where a region is cannot be told. Use a model for single pictures."
+            )
+        for who, branch in self._branches:
             rows, weights = placement.of(who, self._path, out)
             if rows is None or len(rows):
                 more = branch(self._layer, x if rows is None else x[rows])
