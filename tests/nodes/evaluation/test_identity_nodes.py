@@ -62,8 +62,8 @@ def scored() -> dict:
     values = graph.DEFAULTS["IsengardScoreImages"] | {"keep": scoring.SAME}
     return prompt | {
         "score": graph.node("IsengardScoreImages", "score", images=[batch, 0], identity=["who", 0], **values),
-        "kept": graph.node("SaveImage", "kept", images=["score", 0], filename_prefix="kept"),
-        "annotated": graph.node("SaveImage", "annotated", images=["score", 1], filename_prefix="annotated"),
+        "kept": graph.node("SaveImage", "kept", images=["score", 0], filename_prefix="identity_kept"),
+        "annotated": graph.node("SaveImage", "annotated", images=["score", 1], filename_prefix="identity_annotated"),
         "values": graph.node("PreviewAny", "values", source=["score", 2]),
     }
 
