@@ -20,7 +20,7 @@ from ..curation.nodes import embedding
 from ..dataset import images
 from ..dataset.records import Dataset
 from ..progress import progress
-from ..sampling import wildcards
+from ..sampling import lists, wildcards
 from ..settings import groups
 from ..sockets import CHARACTER, CHOICE, DATASET, GRID, IDENTITY, LORA_MODEL, RUN, sampler_inputs
 from . import charts, choice_chart, choosing, comfy_grid, grid_sheet, packages, picking, planning, scoring
@@ -102,7 +102,7 @@ class CheckpointGrid(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, prompts, strengths):
         try:
-            strengths is None or planning.strengths(strengths)
+            strengths is None or lists.strengths(strengths)
             prompts is None or planning.check_prompts(groups.lines(prompts))  # None: comes through a link
         except ValueError as error:
             return str(error)  # now, not when the training before it has run
@@ -118,10 +118,10 @@ class CheckpointGrid(io.ComfyNode):
         cls, model, clip, vae, prompts, negative, strengths, seed, seeds, include_base, title, filename_prefix,
         run=None, character=None, loras="", **sampler,
     ):  # fmt: skip
-        lists = functools.partial(wildcards.lines, _own() / "wildcards")
-        lines = planning.filled(groups.lines(prompts), character, lists, seed)
+        read = functools.partial(wildcards.lines, _own() / "wildcards")
+        lines = planning.filled(groups.lines(prompts), character, read, seed)
         rows = [Row(line, seed + place) for line in lines for place in range(seeds)]
-        cells = planning.cells(_candidates(run, character, loras), planning.strengths(strengths), rows, include_base)
+        cells = planning.cells(_candidates(run, character, loras), lists.strengths(strengths), rows, include_base)
         settings = comfy_sampling.SamplerSettings(**sampler)
         shared = comfy_grid.Shared(model, clip, vae, negative, settings)
         sheet = grid_sheet.Sheet(title, cells, (settings.width, settings.height))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,25 +14,7 @@ from ..sampling.prompts import Wildcards
 from .records import CHARACTER, FILE, RUN, THE_BASE, Candidate, Cell, Column, GridError, Row
 
 FORMAT = "1"  # of keys: another one draws every picture anew
-_STRONGEST = 10.0
 _OF_A_CHARACTER = re.compile(r"\{\s*(trigger|class|description)\s*\}")
-
-
-def strengths(text: str) -> tuple[float, ...]:
-    """The numbers of a text, each once: "0.7, 1". Raises GridError."""
-    found = []
-    for word in filter(None, re.split(r"[\s,;]+", text)):
-        try:
-            found.append(float(word))
-        except ValueError as error:
-            raise GridError(
-                f"'{word}' is no strength. Write numbers with commas between them, such as 0.7, 1."
-            ) from error
-        if not (math.isfinite(found[-1]) and abs(found[-1]) <= _STRONGEST):
-            raise GridError(f"the strength {word} is out of range; use numbers from {-_STRONGEST:g} to {_STRONGEST:g}.")
-    if not found:
-        raise GridError("there is no strength. Write numbers with commas between them, such as 0.7, 1.")
-    return tuple(dict.fromkeys(found))
 
 
 def of_run(run: Run) -> list[Candidate]:

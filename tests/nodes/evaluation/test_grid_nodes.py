@@ -235,7 +235,7 @@ def test_a_characters_versions_are_drawn_with_its_words(comfyui, kept, lora):
 def test_what_cannot_be_drawn_is_told_at_once(comfyui):
     with pytest.raises((NodeFailed, PromptRejected), match="there is no LoRA '../../secrets'"):
         graph.run(comfyui, of_files(loras="../../secrets"))
-    with pytest.raises(PromptRejected, match="'much' is no strength"):
+    with pytest.raises(PromptRejected, match="'much' in strengths is no number"):
         graph.run(comfyui, of_files(strengths="much"))
     with pytest.raises(PromptRejected, match="there is no prompt"):
         graph.run(comfyui, of_files(prompts=" \n"))

@@ -17,19 +17,6 @@ ONE = Candidate("one", FILE, Path("one.safetensors"))
 NO_LISTS = {}.__getitem__
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [("0.7, 1.0", (0.7, 1.0)), ("1", (1.0,)), (" 1,", (1.0,)), (", ", None), ("1;0.5\n-2 1", (1.0, 0.5, -2.0)),
-     ("", None), ("1, nan", None), ("11", None), ("0,7, much", None), ("inf", None)],
-)  # fmt: skip
-def test_strengths(text, found):
-    if found:
-        assert planning.strengths(text) == found
-        return
-    with pytest.raises(GridError, match=r"no strength|out of range"):
-        planning.strengths(text)
-
-
 def test_the_checkpoints_of_a_run():
     checkpoints = (Checkpoint(2, Path("a"), 0.3), Checkpoint(3, Path("b")))
     run = dataclasses.replace(RUN_OF_THREE, checkpoints=checkpoints)
