@@ -46,7 +46,18 @@ class Rotation(nn.Module):
         """R^T - I of every block."""
         skew = self.oft_blocks - self.oft_blocks.transpose(1, 2)
         eye = torch.eye(skew.shape[-1], device=skew.device)
-        return torch.linalg.solve(eye - skew, eye + skew, left=False).transpose(1, 2) - eye
+        return _solved(eye - skew, eye + skew).transpose(1, 2) - eye
+
+
+def _solved(a: Tensor, b: Tensor) -> Tensor:
+    """b a^-1 of blocks,size,size.
+
+    One block at a time on a CPU: once anything in the process has called torch.set_num_threads, MKL factors a batch of
+    blocks in threads within threads and never ends, or fails (pytorch/pytorch#142815, #141358).
+    """
+    if a.device.type != "cpu":
+        return torch.linalg.solve(a, b, left=False)
+    return torch.stack([torch.linalg.solve(*pair, left=False) for pair in zip(a, b, strict=True)])
 
 
 def attach(network: nn.Module, blocks: Mapping[str, int]) -> None:
