@@ -8,7 +8,8 @@ from .characters import nodes as characters
 from .cropping import nodes as cropping
 from .curation import nodes as curation
 from .dataset.nodes import DatasetFromImages, DatasetToImages, LoadDataset, SaveDataset
-from .evaluation.nodes import CheckpointGrid, IdentityNode, LossChart, PickBest, ScoreImages
+from .evaluation.nodes import CheckpointGrid, LossChart, PickBest
+from .evaluation.scoring_nodes import IdentityNode, ScoreImages
 from .models.nodes import DemoBase
 from .overview import nodes as overview
 from .sampling.nodes import ApplyCharacter, CharacterPrompt, CharacterReferences, CharacterSampler, ContactSheet

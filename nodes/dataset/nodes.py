@@ -13,6 +13,7 @@ from . import export, lists, report
 from . import folder as folders
 
 SAMPLE = "[sample] Mira"
+_SAMPLES = {SAMPLE: sample_character.FOLDER, "[sample] Others": sample_character.OTHERS}
 
 
 class LoadDataset(io.ComfyNode):
@@ -29,7 +30,7 @@ class LoadDataset(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "folder",
-                    options=[SAMPLE, *folders.with_pictures(_input())],
+                    options=[*_SAMPLES, *folders.with_pictures(_input())],
                     default=SAMPLE,
                     tooltip="A folder with pictures below ComfyUI's input folder, or the sample character that comes "
                     "with this pack.",
@@ -189,4 +190,4 @@ def _input() -> Path:
 
 
 def _path(folder: str) -> Path:
-    return sample_character.FOLDER if folder == SAMPLE else confined(_input(), folder, "folder")
+    return _SAMPLES.get(folder) or confined(_input(), folder, "folder")

@@ -7,24 +7,19 @@ from pathlib import Path
 import comfy.model_management
 import comfy.utils
 import folder_paths
-import torch
 from comfy_api.latest import io, ui
 from PIL import Image
 
 from ...trainers import comfy_sampling, lora_file
 from ...trainers.run import Run
-from ..characters import pictures
 from ..characters.library import LORAS
 from ..characters.nodes import library
-from ..curation.nodes import embedding
 from ..dataset import images
-from ..dataset.records import Dataset
 from ..progress import progress
 from ..sampling import lists, wildcards
 from ..settings import groups
-from ..sockets import CHARACTER, CHOICE, DATASET, GRID, IDENTITY, LORA_MODEL, RUN, sampler_inputs
-from . import charts, choice_chart, choosing, comfy_grid, grid_sheet, packages, picking, planning, scoring
-from . import identity as identities
+from ..sockets import CHARACTER, CHOICE, GRID, IDENTITY, LORA_MODEL, RUN, sampler_inputs
+from . import charts, choice_chart, choosing, comfy_grid, grid_sheet, picking, planning
 from .grid_pictures import GridPictures
 from .records import RUN as FROM_RUN
 from .records import Candidate, Grid, Row
@@ -195,143 +190,6 @@ class PickBest(io.ComfyNode):
 def _run_of(grid: Grid, candidate: Candidate) -> Run | None:
     """As if it had ended with that checkpoint, so that what is saved of it tells its own steps; none of other LoRAs."""
     return grid.run.until(candidate.step) if candidate.source == FROM_RUN and grid.run is not None else None
-
-
-class IdentityNode(io.ComfyNode):
-    """A character as an image encoder knows it."""
-
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(
-            node_id="IsengardIdentity",
-            display_name="Identity",
-            category="Isengard/evaluation",
-            description="Learn from a character's own pictures and those of other people how alike a picture has to be "
-            "to show the character. Says so where it cannot tell.",
-            is_output_node=True,
-            inputs=[
-                io.Combo.Input(
-                    "encoder", options=[CLIP_VISION, *packages.ENCODERS], default=CLIP_VISION,
-                    tooltip="Looks at pictures: what is connected to clip_vision, or one from a Python package.",
-                ),
-                io.ClipVision.Input(
-                    "clip_vision", optional=True, tooltip="From Load CLIP Vision: SigLIP, DINO, CLIP."
-                ),
-                CHARACTER.Input("character", optional=True, tooltip="From Load Character, with reference pictures."),
-                DATASET.Input(
-                    "references", optional=True, tooltip="The character's pictures. Counts before the library's."
-                ),
-                DATASET.Input(
-                    "others", optional=True,
-                    tooltip="Pictures of other people in the same manner. Without any: the references of all other "
-                    "characters of the library.",
-                ),
-            ],
-            outputs=[
-                IDENTITY.Output(display_name="identity", tooltip="For Score Images and Pick Best."),
-                io.String.Output(display_name="report", tooltip="How well it tells the character from others."),
-            ],
-        )  # fmt: skip
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs):
-        return [library().get(slug).etag for slug in library().slugs()]
-
-    @classmethod
-    def execute(cls, encoder, clip_vision=None, character=None, references=None, others=None):
-        name, own = _own_pictures(character, references)
-        sees = _encoder(encoder, clip_vision)
-        foreign = _library_without(name) if others is None else others.samples
-        show, of = progress(), len(own) + len(foreign)
-        vectors = sees.vectors((images.read(sample) for sample in (*own, *foreign)), of, show)
-        found = identities.calibrated(name, sees, vectors[: len(own)], vectors[len(own) :])
-        report = scoring.described(found)
-        return io.NodeOutput(found, report, ui=ui.PreviewText(report))
-
-
-CLIP_VISION = "[clip_vision]"
-
-
-def _encoder(name: str, clip_vision) -> identities.Encoder:
-    if name != CLIP_VISION:
-        return packages.encoder(name)
-    if clip_vision is None:
-        raise identities.IdentityError("no CLIP_VISION is connected. Connect Load CLIP Vision, or choose an encoder.")
-    return identities.Encoder("the CLIP_VISION", embedding(clip_vision))
-
-
-def _own_pictures(character, references: Dataset | None) -> tuple[str, tuple]:
-    """The character's name and its samples."""
-    if references is None and character is None:
-        raise identities.IdentityError("nobody is connected. Connect Load Character, or a data set to references.")
-    name = references.name if character is None else character.name
-    return name, (pictures.dataset_of(library(), character) if references is None else references).samples
-
-
-def _library_without(name: str) -> list:
-    """The references of all characters but those of that name."""
-    stored = (library().get(slug).character for slug in library().slugs())
-    return [sample for who in stored if who.name != name for sample in pictures.dataset_of(library(), who).samples]
-
-
-class ScoreImages(io.ComfyNode):
-    """How much pictures show a character."""
-
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(
-            node_id="IsengardScoreImages",
-            display_name="Score Images",
-            category="Isengard/evaluation",
-            description="Score pictures against a character, write the numbers on them, and keep those that show it.",
-            is_output_node=True,
-            inputs=[
-                io.Image.Input("images", tooltip="Pictures to score."),
-                IDENTITY.Input("identity", tooltip="From Identity."),
-                io.Combo.Input(
-                    "keep", options=list(scoring.KEPT), default=scoring.ALL,
-                    tooltip="What comes out of kept: all, those above the identity's own threshold, or those with a "
-                    "score of at_least.",
-                ),
-                io.Float.Input(
-                    "at_least", default=0.5, min=-10.0, max=10.0, step=0.05,
-                    tooltip="0: as other people; 1: as the character's own pictures.",
-                ),
-                io.Mask.Input(
-                    "masks", optional=True, tooltip="Where the character is: one for all pictures, or one for each."
-                ),
-            ],
-            outputs=[
-                io.Image.Output(display_name="kept"),
-                io.Image.Output(display_name="annotated", tooltip="All pictures with their scores."),
-                io.Float.Output(display_name="scores", is_output_list=True, tooltip="Of each picture; unscored: -100."),
-                io.Float.Output(
-                    display_name="diversity", tooltip="1: they differ as the references do. Of one picture: 0."
-                ),
-                io.String.Output(display_name="table", tooltip="The likest first."),
-            ],
-        )  # fmt: skip
-
-    @classmethod
-    def execute(cls, images, identity, keep, at_least, masks=None):
-        shown = scoring.regions(images, masks)
-        found = scoring.scored(identity, identity.encoder.vectors(shown, len(shown), progress()))
-        places = scoring.kept(found.scores, keep, at_least)
-        table = scoring.table(identity, found, places)
-        values = [UNSCORED if score.value is None else score.value for score in found.scores]
-        return io.NodeOutput(
-            images[places], _annotated(images, found), values, found.diversity or 0.0, table, ui=ui.PreviewText(table)
-        )
-
-
-UNSCORED = -100.0  # below what any picture has
-
-
-def _annotated(pictures_, found: scoring.Scored):
-    drawn = (
-        scoring.annotated(images.picture(each), score) for each, score in zip(pictures_, found.scores, strict=True)
-    )
-    return torch.cat([images.pixels(each) for each in drawn])
 
 
 _PICTURES = GridPictures()

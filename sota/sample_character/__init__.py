@@ -1,5 +1,6 @@
-"""The sample character Mira: twenty pictures with captions, drawn by draw.py (see README.md)."""
+"""The sample character Mira and twelve others: pictures with captions, drawn by draw.py (see README.md)."""
 
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "mira"
+OTHERS = Path(__file__).parent / "others"

@@ -1,4 +1,4 @@
-"""Draws Mira, the sample character: `python draw.py [--out FOLDER]`.
+"""Draws Mira, the sample character, and the others who are not she: `python draw.py [--out FOLDER]`.
 
 Needs dicebear-core, dicebear-styles, resvg-py (versions in PINNED) and Pillow. They are imported where they are used,
 so that the looks and the captions can be read without them.
@@ -15,7 +15,7 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -36,6 +36,22 @@ IDENTITY = {
     "facialHairProbability": 0,
     "maskProbability": 0,
 }
+
+# Who is not she: head, hair colour and skin colour. They show what all drawings of this style have in common.
+OTHERS = (
+    ("mohawk", "#e8c468", "#edb98a"),
+    ("afro", "#000000", "#694d3d"),
+    ("grayBun", "#b8bcc4", "#ffdbb4"),
+    ("hijab", "#7d55b8", "#d08b5b"),
+    ("long", "#000000", "#ffdbb4"),
+    ("noHair1", "#000000", "#ae5d29"),
+    ("cornrows", "#7a4a2b", "#ae5d29"),
+    ("short4", "#c93305", "#ffdbb4"),
+    ("pomp", "#000000", "#edb98a"),
+    ("mediumBangs2", "#f06fa6", "#edb98a"),
+    ("turban", "#f08a3c", "#d08b5b"),
+    ("buns", "#000000", "#694d3d"),
+)
 
 # DiceBear's name -> what one sees in the picture.
 EXPRESSIONS = {
@@ -120,13 +136,13 @@ def looks() -> tuple[Look, ...]:
     )
 
 
-def caption(look: Look) -> str:
+def caption(look: Look, who: str = f"{TRIGGER} {CLASS_NOUN}") -> str:
     """Trigger and class, then only what varies: what a caption names, a LoRA learns to leave to the prompt.
 
     Tilt and size are not named; they are too small for a person to put into words.
     """
     words = [
-        f"{TRIGGER} {CLASS_NOUN}",
+        who,
         EXPRESSIONS[look.expression],
         ACCESSORIES[look.accessory] if look.accessory else None,
         f"{look.clothing} shirt",
@@ -136,9 +152,10 @@ def caption(look: Look) -> str:
     return ", ".join(word for word in words if word)
 
 
-def options(look: Look) -> dict[str, Any]:
+def options(look: Look, identity: Mapping[str, Any] = IDENTITY) -> dict[str, Any]:
     """DiceBear's options for a look; every choice is fixed, so its random numbers decide nothing."""
-    return IDENTITY | {
+    return {
+        **identity,
         "seed": TRIGGER,
         "size": SIZE,
         "expressionVariant": look.expression,
@@ -160,11 +177,11 @@ def style():
     return Style(json.loads(files("dicebear_styles").joinpath("open-peeps.json").read_text("utf-8")))
 
 
-def svg(look: Look) -> str:
+def svg(look: Look, identity: Mapping[str, Any] = IDENTITY) -> str:
     """The drawing of a look, as SVG text."""
     from dicebear import Avatar
 
-    return Avatar(style(), options(look)).to_string()
+    return Avatar(style(), options(look, identity)).to_string()
 
 
 def png(drawing: str) -> bytes:
@@ -213,12 +230,19 @@ def _installed() -> Iterator[tuple[str, str | None]]:
 
 
 def draw(folder: Path) -> None:
-    """Writes mira_01.png, mira_01.txt … mira_20.txt into the folder; raises OtherVersions."""
+    """Writes mira/mira_01.png, mira_01.txt … and others/other_01.png … into the folder; raises OtherVersions."""
     require_pinned()
-    folder.mkdir(parents=True, exist_ok=True)
     for number, look in enumerate(looks(), start=1):
-        _write(folder / f"{TRIGGER}_{number:02}.png", png(svg(look)))
-        _write(folder / f"{TRIGGER}_{number:02}.txt", f"{caption(look)}\n".encode())
+        _write_pair(folder / TRIGGER / f"{TRIGGER}_{number:02}", svg(look), caption(look))
+    for number, (look, (head, hair, skin)) in enumerate(zip(looks(), OTHERS, strict=False), start=1):
+        identity = IDENTITY | {"headVariant": head, "headContrastColor": hair, "skinColor": skin}
+        _write_pair(folder / "others" / f"other_{number:02}", svg(look, identity), caption(look, "person"))
+
+
+def _write_pair(path: Path, drawing: str, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path.with_suffix(".png"), png(drawing))
+    _write(path.with_suffix(".txt"), f"{text}\n".encode())
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -235,8 +259,10 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw the sample character Mira: 20 pictures with captions.")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "mira", metavar="FOLDER")
+    parser = argparse.ArgumentParser(
+        description="Draw the sample character Mira, 20 pictures with captions, and 12 others."
+    )
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="FOLDER")
     draw(parser.parse_args().out)
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isengard.sota.sample_character import FOLDER, draw
+from isengard.sota.sample_character import FOLDER, OTHERS, draw
 
 NAMES = [f"mira_{number:02}" for number in range(1, 21)]
 LOOKS = dict(zip(NAMES, draw.looks(), strict=True))
+OTHER_NAMES = [f"other_{number:02}" for number in range(1, 13)]
+ALL = [(FOLDER, name) for name in NAMES] + [(OTHERS, name) for name in OTHER_NAMES]
 
 
 def rgb(colour: str) -> tuple[int, ...]:
@@ -54,27 +56,39 @@ def redrawn(tmp_path_factory):
     return folder
 
 
-def test_the_folder_holds_twenty_pictures_with_captions_and_nothing_else():
-    expected = {f"{name}.{ending}" for name in NAMES for ending in ("png", "txt")}
-    assert {path.name for path in FOLDER.iterdir()} == expected
+def test_the_folders_hold_pictures_with_captions_and_nothing_else():
+    for folder, names in ((FOLDER, NAMES), (OTHERS, OTHER_NAMES)):
+        expected = {f"{name}.{ending}" for name in names for ending in ("png", "txt")}
+        assert {path.name for path in folder.iterdir()} == expected
 
 
 def test_the_files_are_small():
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 600_000
+    assert sum(path.stat().st_size for path in (*FOLDER.iterdir(), *OTHERS.iterdir())) < 600_000
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_redrawing_gives_the_files_that_ship(name, redrawn):
-    shipped, again = (unpacked((folder / f"{name}.png").read_bytes()) for folder in (FOLDER, redrawn))
-    assert shipped == again
-    assert (FOLDER / f"{name}.txt").read_bytes() == (redrawn / f"{name}.txt").read_bytes()
+@pytest.mark.parametrize(("folder", "name"), ALL, ids=lambda part: part if isinstance(part, str) else "")
+def test_redrawing_gives_the_files_that_ship(folder, name, redrawn):
+    again = redrawn / folder.name
+    assert unpacked((folder / f"{name}.png").read_bytes()) == unpacked((again / f"{name}.png").read_bytes())
+    assert (folder / f"{name}.txt").read_bytes() == (again / f"{name}.txt").read_bytes()
+
+
+def test_the_others_are_twelve_people_and_none_is_she():
+    mine = tuple(draw.IDENTITY[key] for key in ("headVariant", "headContrastColor", "skinColor"))
+    assert len(set(draw.OTHERS)) == len(OTHER_NAMES)
+    assert all(head != mine[0] and hair != mine[1] for head, hair, _ in draw.OTHERS)
+    assert {head for head, _, _ in draw.OTHERS} <= set(draw.style().components()["head"].variants())
+    texts = [(OTHERS / f"{name}.txt").read_text(encoding="utf-8") for name in OTHER_NAMES]
+    assert all(text.startswith("person, ") and "mira" not in text for text in texts)
 
 
 def test_drawing_twice_gives_the_same_bytes_and_leaves_nothing_else(redrawn, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["draw.py", "--out", str(tmp_path)])
     draw.main()
-    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in (redrawn, tmp_path))
-    assert first == second
+    first, second = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")} for folder in (redrawn, tmp_path)
+    )
+    assert len(first) == 2 * len(ALL) and first == second
 
 
 def test_other_versions_are_refused_by_name(monkeypatch, tmp_path):
@@ -94,7 +108,7 @@ def test_a_failed_write_leaves_nothing_behind(monkeypatch, tmp_path):
     monkeypatch.setattr(draw.os, "replace", full)
     with pytest.raises(OSError, match="disk full"):
         draw.draw(tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.rglob("*.*"))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from isengard.tests.conftest import ROOT
-from isengard.tests.workflows.validate import problems
+from isengard.tests.workflows.validate import problems, values_by_name
 from isengard.workflows.client import title
 
 FOLDER = ROOT / "workflows"
@@ -22,9 +22,13 @@ CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"  # as ComfyUI's own first te
 def info(comfyui):
     """/object_info with the files that the workflows name in its lists (lists of names: the files are not opened)."""
     models = comfyui.base / "models"
-    named = [models / "loras" / "mira.safetensors", models / "checkpoints" / CHECKPOINT]
+    named = [
+        models / "loras" / "mira.safetensors", models / "checkpoints" / CHECKPOINT,
+        models / "clip_vision" / "sigclip_vision_patch14_384.safetensors",
+    ]  # fmt: skip
     placed = [file for file in named if not file.exists()]
     for file in placed:
+        file.parent.mkdir(exist_ok=True)
         file.touch()
     with urllib.request.urlopen(f"{comfyui.url}/object_info") as response:
         yield json.load(response)
@@ -64,16 +68,20 @@ def test_the_prompts_are_none_of_the_captions(name):
 @pytest.mark.parametrize("file", [file for file in FILES if file.parent == FOLDER], ids=lambda file: file.name)
 def test_the_template_and_its_api_form_are_one_job(file, info):
     prompt = json.loads((FOLDER / "api" / file.name).read_text(encoding="utf-8"))
-    in_api = {
-        title(prompt, number): (node["class_type"], [v for v in node["inputs"].values() if not isinstance(v, list)])
-        for number, node in prompt.items()
-    }
+    in_api = {title(prompt, number): (node["class_type"], written(node)) for number, node in prompt.items()}
     nodes = json.loads(file.read_text(encoding="utf-8"))["nodes"]
     in_template = {
-        node["title"]: (node["type"], node.get("widgets_values", [])) for node in nodes if node["type"] in info
+        node["title"]: (node["type"], values_by_name(node, info[node["type"]]))
+        for node in nodes
+        if node["type"] in info
     }
     for name, (class_type, values) in in_api.items():
         assert in_template[name] == (class_type, values)
+
+
+def written(node: dict) -> dict:
+    """The inputs that are no links."""
+    return {name: value for name, value in node["inputs"].items() if not isinstance(value, list)}
 
 
 def set_input(node: str, name: str, value) -> Callable[[dict], None]:

@@ -19,6 +19,12 @@ def problems(workflow: Workflow, info: Info) -> list[str]:
     return _editor_problems(workflow, info) if "nodes" in workflow else _api_problems(workflow, info)
 
 
+def values_by_name(node: Workflow, node_info: Info) -> dict[str, Any]:
+    """What a node of the editor's format sends to the server: its widgets but those that the editor adds."""
+    widgets = zip(_widgets(node_info), node.get("widgets_values") or [], strict=True)
+    return {name: value for (name, kind, _), value in widgets if kind in VALUE_TYPES}
+
+
 def value_problem(value: Any, kind: str, options: dict[str, Any]) -> str | None:
     """What is wrong with a value that a person enters, or None."""
     types = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}

@@ -99,6 +99,14 @@ def test_others_come_from_the_library_where_none_are_connected(comfyui, folders)
     assert "5 references, 12 pictures of other people" in graph.run(comfyui, prompt).outputs["who"]["text"][0]
 
 
+def test_a_clip_without_the_encoder_of_the_pictures_is_told(comfyui, folders):
+    prompt = scored()
+    prompt["checkpoint"] = graph.node("CheckpointLoaderSimple", "checkpoint", ckpt_name="sd3.safetensors")
+    prompt["score"]["inputs"] |= {"prompts": "a person", "clip": ["checkpoint", 1]}
+    with pytest.raises(NodeFailed, match="and clip_vision is missing. Give all three, or none"):
+        graph.run(comfyui, prompt)
+
+
 def test_what_is_missing_is_told(comfyui, folders):
     nobody = {"who": graph.node("IsengardIdentity", "who", encoder=packages.EFFICIENTNET)}
     with pytest.raises(NodeFailed, match="nobody is connected"):

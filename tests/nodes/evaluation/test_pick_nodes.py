@@ -136,3 +136,24 @@ def test_an_identity_by_a_clip_vision(server):
     (report,) = graph.run(server, prompt).outputs["known"]["text"]
     assert "by the CLIP_VISION:" in report
     assert "Told apart" in report or "the CLIP_VISION does not tell" in report
+
+
+@pytest.mark.parametrize("checkpoint", ["sd3.safetensors", "sd15.safetensors"])
+def test_the_template_trains_chooses_and_saves(comfyui, checkpoint):
+    """With an image encoder of a package in the place of the file that a person loads."""
+    small = {"width": 64, "height": 64, "steps": 2, "seeds": 1}
+    prompt = graph.job(
+        "choose_checkpoint", checkpoint__ckpt_name=checkpoint, identity__encoder=packages.EFFICIENTNET,
+        validation__every=2, save__name="best-of-template", **{f"grid__{name}": value for name, value in small.items()},
+    )  # fmt: skip
+    (identity,) = [node["inputs"] for node in prompt.values() if node["_meta"]["title"] == "identity"]
+    del identity["clip_vision"]
+    finished = graph.run(comfyui, graph.without(prompt, "eyes"))
+    shown = [prompt[file.node]["_meta"]["title"] for file in finished.files]
+    assert {"grid", "chart", "pictures"} <= set(shown)
+    titles = {node["_meta"]["title"]: number for number, node in prompt.items()}
+    assert "20 references, 12 pictures of other people" in finished.outputs[titles["identity"]]["text"][0]
+    (table,) = finished.outputs[titles["pick"]]["text"]
+    assert "step 4 @ 0.7" in table and "step 4 @ 1" in table
+    assert "validation is unscored" not in table
+    assert lora_file.load(comfyui.base / "models" / "loras" / "best-of-template.safetensors")

@@ -103,6 +103,20 @@ def test_each_is_drawn_in_its_region_and_does_not_reach_the_others(comfyui, char
 
 
 @checkpoints
+def test_the_template_draws_two_characters(comfyui, characters, checkpoint):
+    characters(checkpoint)
+    prompt = graph.job(
+        "scene", checkpoint__ckpt_name=checkpoint, left__name="ann", right__name="ben", scene__width=2 * WIDTH,
+        scene__height=2 * HEIGHT, sampler__steps=2,
+    )  # fmt: skip
+    finished = graph.run(comfyui, prompt)
+    assert graph.picture(comfyui, finished, "save", prompt).shape == (2 * HEIGHT, 2 * WIDTH, 3)
+    assert len(np.unique(graph.picture(comfyui, finished, "layout", prompt).reshape(-1, 3), axis=0)) > 2
+    (scene_node,) = [number for number, node in prompt.items() if node["_meta"]["title"] == "scene"]
+    assert finished.outputs[scene_node]["text"] == ["Everybody has a place."]
+
+
+@checkpoints
 def test_the_base_is_left_as_it_was(comfyui, characters, checkpoint):
     characters(checkpoint)
     plain = graph.sampled(checkpoint, prefix="before")
