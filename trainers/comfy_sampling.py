@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,14 @@ from torch import Tensor
 _RATIOS = {"downscale_ratio_spacial", "downscale_ratio_temporal"}
 _RATIOS &= inspect.signature(comfy.sample.fix_empty_latent_channels).parameters.keys()
 _EMPTY = {"downscale_ratio_spacial": 8}
+
+# Those that put no noise in while they sample (comfy/k_diffusion/sampling.py, and the ODE solvers beside it): with them
+# a picture of several that are drawn together is the one that is drawn alone, but for rounding.
+WITHOUT_NOISE = frozenset({
+    "euler", "euler_cfg_pp", "heun", "heunpp2", "dpm_2", "lms", "dpmpp_2m", "dpmpp_2m_cfg_pp", "ipndm", "ipndm_v",
+    "deis", "res_multistep", "res_multistep_cfg_pp", "gradient_estimation", "gradient_estimation_cfg_pp", "ddim",
+    "uni_pc", "uni_pc_bh2",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,36 @@ def sample(
         on_latent(x0)
         on_step()
 
+    return _sampled(model, positive, negative, noise, latent, settings, callback, seed, start)
+
+
+def sample_together(
+    model, positive: list, negative: list, seeds: Sequence[int], settings: SamplerSettings, on_step: Callable[[], None]
+) -> Tensor:
+    """As many latents as seeds, each with the noise that it has alone. positive: of one prompt, or `together`."""
+    empty = _with_channels(model, _empty(settings))
+    noise = torch.cat([comfy.sample.prepare_noise(empty, seed) for seed in seeds])
+    latent = empty.repeat(len(seeds), *[1] * (empty.dim() - 1))
+    start = Start({}, 1.0)
+    return _sampled(model, positive, negative, noise, latent, settings, lambda *_: on_step(), seeds[0], start)
+
+
+def together(prompts: Sequence[list]) -> list | None:
+    """Prompts' CONDITIONING as one, a row each; None where that cannot be said of them."""
+    if any(len(each) != 1 or each[0][1].keys() - {"pooled_output"} for each in prompts):
+        return None
+    rows = [each[0][0] for each in prompts]
+    pooled = [each[0][1].get("pooled_output") for each in prompts]
+    shapes = {(row.shape, None if vector is None else vector.shape) for row, vector in zip(rows, pooled, strict=True)}
+    if len(shapes) > 1 or len(rows[0]) != 1:
+        return None
+    return [[torch.cat(rows), {"pooled_output": None if pooled[0] is None else torch.cat(pooled)}]]
+
+
+def _sampled(
+    model, positive: list, negative: list, noise: Tensor, latent: Tensor, settings: SamplerSettings, callback: Callable,
+    seed: int, start: Start,
+) -> Tensor:  # fmt: skip
     return comfy.sample.sample(
         model,
         noise,

@@ -1,9 +1,10 @@
-"""The pictures of a grid, drawn by ComfyUI: weights are patched once for each LoRA and strength, and a picture that
-fails does not keep the others from being drawn."""
+"""The pictures of a grid, drawn by ComfyUI: weights are patched once for each LoRA and strength, small pictures are
+drawn several at once, and one that fails does not keep the others from being drawn."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,8 @@ from .records import Candidate, Cell, Column, GridError
 _BETWEEN_PREVIEWS = 2.0  # seconds
 _LARGEST_PREVIEW = 1024  # pixels
 _LONGEST_REASON = 400  # characters
+_MOST_TOGETHER = 8
+_AREA_TOGETHER = 1024 * 1024  # pixels: no more memory than one picture of SDXL's size takes
 
 Show = Callable[
     [int, int, Image.Image | None], None
@@ -153,9 +156,9 @@ class _Live:
     done: int = 0
     _shown: float = field(default_factory=time.monotonic)
 
-    def step(self) -> None:
+    def step(self, pictures: int = 1) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        self.done += 1
+        self.done += pictures
         self.show(self.done, self.of, None)
 
     def skip_to(self, step: int) -> None:
@@ -244,9 +247,8 @@ def _draw_column(
     model, encoded = ready
     latents: list[tuple[_Place, Tensor | Failure]] = []
     try:
-        for place in places:
-            latent = _attempted(lambda cell=place.cell: _sampled(model, encoded, cell, shared, live))
-            latents.append((place, latent))
+        for some in _batches(places, encoded, shared.sampler):
+            latents += zip(some, _sampled_batch(model, encoded, some, shared, live), strict=True)
     finally:
         outcomes = dict(_kept(latents, shared, live, writer))
     return outcomes
@@ -261,11 +263,58 @@ def _ready(column: Column, found: comfy_apply.Fitted | None, prompts: Sequence[s
     return model, texts.of(prompts, clip if found.changes_text else None)
 
 
+def _batches(
+    places: Sequence[_Place], encoded: Mapping[str, list], settings: SamplerSettings
+) -> Iterator[Sequence[_Place]]:
+    """Those that are drawn together: of several prompts where their texts can be joined."""
+    most = most_together(settings)
+    texts = dict.fromkeys(place.cell.row.prompt for place in places)
+    if comfy_sampling.together([encoded[text] for text in texts]):
+        yield from batched(places, most)
+        return
+    for _, of_prompt in groupby(places, key=lambda place: place.cell.row.prompt):
+        yield from batched(tuple(of_prompt), most)
+
+
+def most_together(settings: SamplerSettings) -> int:
+    """How many pictures of that size."""
+    if settings.sampler_name not in comfy_sampling.WITHOUT_NOISE:
+        return 1
+    return min(_MOST_TOGETHER, max(1, _AREA_TOGETHER // (settings.width * settings.height)))
+
+
+def batched(items: Sequence, most: int) -> Iterator[Sequence]:
+    """Parts of nearly the same length, in order."""
+    parts = math.ceil(len(items) / most)
+    for part in range(parts):
+        yield items[part * len(items) // parts : (part + 1) * len(items) // parts]
+
+
+def _sampled_batch(
+    model, encoded: Mapping[str, list], places: Sequence[_Place], shared: Shared, live: _Live
+) -> list[Tensor | Failure]:
+    """A latent 1,C,h,w for each, or why not. Where they fail together, each is tried by itself."""
+    cells, begun = [place.cell for place in places], live.done
+    if len(cells) > 1:
+        drawn = _attempted(lambda: _sampled_together(model, encoded, cells, shared, live))
+        if not isinstance(drawn, Failure):
+            return [_attempted(lambda latent=latent: _finite(latent)) for latent in drawn.split(1)]
+        live.skip_to(begun)
+    return [_attempted(lambda cell=cell: _sampled(model, encoded, cell, shared, live)) for cell in cells]
+
+
+def _sampled_together(model, encoded: Mapping[str, list], cells: Sequence[Cell], shared: Shared, live: _Live) -> Tensor:
+    texts = [cell.row.prompt for cell in cells]
+    positive = encoded[texts[0]] if len(set(texts)) == 1 else comfy_sampling.together([encoded[text] for text in texts])
+    negative, seeds = encoded[shared.negative], [cell.row.seed for cell in cells]
+    return comfy_sampling.sample_together(
+        model, positive, negative, seeds, shared.sampler, lambda: live.step(len(cells))
+    )
+
+
 def _sampled(model, encoded: Mapping[str, list], cell: Cell, shared: Shared, live: _Live) -> Tensor:
     positive, negative = encoded[cell.row.prompt], encoded[shared.negative]
-    latent = comfy_sampling.sample(model, positive, negative, cell.row.seed, shared.sampler, live.step)
-    _check_finite(latent)
-    return latent
+    return _finite(comfy_sampling.sample(model, positive, negative, cell.row.seed, shared.sampler, live.step))
 
 
 def _kept(
@@ -283,17 +332,16 @@ def _kept(
 
 
 def _decoded(latent: Tensor, shared: Shared) -> Image.Image:
-    pixels = comfy_sampling.decode(shared.vae, latent)
-    _check_finite(pixels)
-    return images.picture(pixels)
+    return images.picture(_finite(comfy_sampling.decode(shared.vae, latent)))
 
 
-def _check_finite(values: Tensor) -> None:
+def _finite(values: Tensor) -> Tensor:
     if not torch.isfinite(values).all():
         raise GridError(
             "the picture is no number any more (NaN). Lower the strength, or start ComfyUI with --force-fp32 or "
             "--fp32-vae."
         )
+    return values
 
 
 def _written(place: _Place, picture: Image.Image) -> str:
