@@ -9,6 +9,9 @@ learns by heart. All terms are from 0 to 1; what is above 1 counts as 1:
   picture vectors, over all pairs of prompts together, with the LoRA and without it. 1: as the base with another seed.
 - diversity: how far pictures of different prompts are apart; 1: as far as real pictures of the character, or further.
 - validation: the run's lowest loss on held-out pictures over that of the checkpoint; 1: the lowest.
+
+A few pictures tell a total less surely than neighbouring checkpoints differ. So those of a run count for each other: a
+total is the mean of a checkpoint's own, twice, and its neighbours' (Nadaraya and Watson's kernel regression, 1964).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .records import BASE, Column, Grid, GridError
+from .records import BASE, RUN, Column, Grid, GridError
 
 IDENTITY, ADHERENCE, DIVERSITY, VALIDATION = TERMS = ("identity", "adherence", "diversity", "validation")
 _LEAST = 1e-6  # of a scale: below it, nothing can be measured on it
@@ -52,8 +55,8 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Entry:
-    """A LoRA at a strength. terms: those that were scored, by name. total: their weighted mean. rank: 1 is the best.
-    count: pictures."""
+    """A LoRA at a strength. terms: those that were scored, by name. total: their weighted mean, with its neighbours'.
+    rank: 1 is the best. count: pictures."""
 
     column: Column
     terms: Mapping[str, float]
@@ -98,7 +101,7 @@ def choose(pictures: Mapping[Column, Pictures], references: np.ndarray, weights:
         raise GridError(
             "none of the terms with a weight could be scored. " + " ".join(_notes(scored, weights, columns))
         )
-    totals = {column: _weighted({name: used[name][column] for name in used}, weights) for column in columns}
+    totals = _smoothed({column: _weighted({name: used[name][column] for name in used}, weights) for column in columns})
     order = sorted(columns, key=lambda column: -totals[column])
     entries = tuple(
         Entry(column, {name: scored[name][column] for name in TERMS if column in scored[name]}, totals[column], rank,
@@ -111,6 +114,20 @@ def choose(pictures: Mapping[Column, Pictures], references: np.ndarray, weights:
 def _weighted(terms: Mapping[str, float], weights: Weights) -> float:
     shares = {name: getattr(weights, name) for name in terms}
     return sum(shares[name] * value for name, value in terms.items()) / sum(shares.values())
+
+
+def _smoothed(totals: Mapping[Column, float]) -> dict[Column, float]:
+    """Those of a run at one strength with their neighbours'; others as they are."""
+    found = dict(totals)
+    for strength in {column.strength for column in totals}:
+        row = sorted(
+            (column for column in totals if column.strength == strength and column.candidate.source == RUN),
+            key=lambda column: column.candidate.step,
+        )
+        for place, column in enumerate(row):
+            around = [column, column, *row[max(0, place - 1) : place], *row[place + 1 : place + 2]]
+            found[column] = sum(totals[each] for each in around) / len(around)
+    return found
 
 
 def _scored(
@@ -207,7 +224,7 @@ def table(choice: Choice) -> str:
         for entry in choice.entries
     ]
     shares = ", ".join(f"{name} {getattr(choice.weights, name):g}" for name in TERMS)
-    return "\n".join([head, *lines, "", f"weights: {shares}", *choice.notes])
+    return "\n".join([head, *lines, "", f"weights: {shares}; checkpoints next to each other share", *choice.notes])
 
 
 _WIDTH = 10

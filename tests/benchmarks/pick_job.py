@@ -71,7 +71,7 @@ def picking_graph(folder: str, trigger: str, steps: int, learning_rate: float) -
             "IsengardIdentity", "identity", encoder=packages.EFFICIENTNET, references=["dataset", 0],
             others=["others", 0],
         ),
-        "grid": grid_node(["train", 2], grid_prompts(trigger), STRENGTHS, seeds=2),
+        "grid": grid_node(["train", 2], grid_prompts(trigger), STRENGTHS, seeds=4),
         "pick": node(
             "IsengardPickBest", "pick",
             **DEFAULTS["IsengardPickBest"] | {"grid": ["grid", 0], "identity": ["identity", 0]},

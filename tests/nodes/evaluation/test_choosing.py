@@ -10,7 +10,7 @@ import pytest
 
 from isengard.nodes.evaluation import choice_chart, choosing
 from isengard.nodes.evaluation.choosing import ADHERENCE, DIVERSITY, IDENTITY, VALIDATION, Pictures, Weights
-from isengard.nodes.evaluation.records import RUN, THE_BASE, Candidate, Cell, Column, Grid, GridError, Row
+from isengard.nodes.evaluation.records import FILE, RUN, THE_BASE, Candidate, Cell, Column, Grid, GridError, Row
 
 PROMPTS, SEEDS, LENGTH = 4, 3, 48
 BASE = Column(THE_BASE, 0.0)
@@ -104,6 +104,20 @@ def test_the_loss_counts_relative_to_the_best_of_the_run():
     found = {entry.column.candidate.step: entry.terms[VALIDATION] for entry in choice.entries}
     assert found == pytest.approx({100: 0.5, 200: 1.0, 300: 0.25})
     assert choice.best.column.candidate.step == 200
+
+
+def test_checkpoints_next_to_each_other_share_and_others_do_not():
+    """One lucky checkpoint among poor ones is not chosen before a good one among good ones."""
+    likeness = {100: 0.5, 200: 0.75, 300: 0.5, 400: 0.72, 500: 0.72}
+    pictures = {column(step): drawn(1, value, 1, seed=step) for step, value in likeness.items()}
+    by_likeness = Weights(1.0, 0.0, 0.0, 0.0)
+    found = {entry.column.candidate.step: entry.total for entry in chosen(pictures, by_likeness).entries}
+    assert found == pytest.approx({100: 1.75 / 3, 200: 2.5 / 4, 300: 2.47 / 4, 400: 2.66 / 4, 500: 2.16 / 3})
+    assert chosen(pictures, by_likeness).best.column.candidate.step == 500
+    files = {Column(dataclasses.replace(each.candidate, source=FILE), 1.0): value for each, value in pictures.items()}
+    assert chosen(files, by_likeness).best.total == pytest.approx(0.75), "files have no order"
+    strengths = {column(100, 0.5): pictures[column(100)], column(200): pictures[column(200)]}
+    assert chosen(strengths, by_likeness).best.total == pytest.approx(0.75), "nor have strengths"
 
 
 def test_pictures_that_are_missing_or_show_nobody():
