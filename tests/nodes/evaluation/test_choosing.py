@@ -86,13 +86,13 @@ def test_the_noise_that_a_seed_shares_is_no_adherence():
 
 
 def test_what_is_unscored_is_left_out_for_all_and_said():
-    pictures = {column(1, loss=0.2): RIPE, column(2): drawn(1.0, 0.5, 0.5)}
+    pictures = {column(1, loss=0.2): RIPE, column(2, 0.7): drawn(1.0, 0.5, 0.5)}
     choice = chosen(pictures, with_base=False)
     (first, _) = choice.entries
     assert set(first.terms) == {IDENTITY, DIVERSITY, VALIDATION}, "it was scored for this one"
     assert first.total == pytest.approx((first.terms[IDENTITY] + 0.5 * first.terms[DIVERSITY]) / 1.5)
     assert [note.split(" is")[0] for note in choice.notes] == [ADHERENCE, VALIDATION]
-    assert "unscored for step 2 @ 1 (" in choice.notes[1]
+    assert "unscored for step 2 @ 0.7 (" in choice.notes[1]
     told = chosen(pictures, Weights(1.0, 0.0, 0.5, 0.0), with_base=False)
     assert told.notes == (), "what has no weight is not missed"
     assert "validation is unscored" in choosing.table(choice)
