@@ -35,6 +35,7 @@ LIBRARIES = {  # beside the standard library
 }
 DOORS = {
     "nodes.py",
+    "scoring_nodes.py",
     "sockets.py",
     "progress.py",
     "extension.py",
